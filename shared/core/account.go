@@ -1,0 +1,80 @@
+package core
+
+import (
+	"slices"
+	"time"
+)
+
+// DefaultAccount is the id of the account that exists from the first start.
+const DefaultAccount = "default"
+
+// Account is a tenant. It owns nodes, keys, limits and settings; nothing of it is visible to another account.
+type Account struct {
+	ID           string    `json:"id"`
+	Name         string    `json:"name"`
+	Admin        bool      `json:"admin,omitempty"`         // its keys and logins administer all accounts
+	PasswordHash string    `json:"password_hash,omitempty"` // bcrypt; empty: no password login
+	ActiveNode   string    `json:"active_node,omitempty"`   // node id; empty: none is activated
+	ProxyKey     string    `json:"proxy_key,omitempty"`     // id of the Key that is the account's proxy_api_key
+	Limits       Limits    `json:"limits,omitzero"`
+	Retries      int       `json:"retries,omitempty"`             // tries on one node; 0: the gateway's default
+	FailLimit    int       `json:"fail_limit,omitempty"`          // counted failures in a row; 0: the gateway's default
+	HealthSec    int       `json:"health_interval_sec,omitempty"` // seconds between trials of a failed node; 0: default
+	CreatedAt    time.Time `json:"created_at"`
+	UpdatedAt    time.Time `json:"updated_at"`
+}
+
+// Scope is what a key may do.
+type Scope string
+
+// The scopes of a key.
+const (
+	ScopeInference Scope = "inference" // call models through the account's nodes
+	ScopeNodes     Scope = "nodes"     // manage the account's own nodes
+	ScopeAdmin     Scope = "admin"     // administer every account
+)
+
+// Key is a credential of an account. The credential itself is never kept: Hashes holds seal.Pepper.Hash of it, in hex
+// (more than one only for the published default admin credentials, which are one key with two spellings).
+type Key struct {
+	ID          string    `json:"id"` // decimal, from a counter
+	Account     string    `json:"account"`
+	Name        string    `json:"name,omitempty"`
+	Description string    `json:"description,omitempty"`
+	Prefix      string    `json:"prefix,omitempty"` // first 4 characters; empty for credentials under 12
+	Hashes      []string  `json:"hashes"`
+	Scopes      []Scope   `json:"scopes"`
+	Limits      Limits    `json:"limits,omitzero"`
+	Models      []string  `json:"models,omitempty"` // allow-list; empty: every model
+	Default     bool      `json:"default,omitempty"`
+	Revoked     bool      `json:"revoked,omitempty"`
+	ExpiresAt   time.Time `json:"expires_at,omitzero"`
+	CreatedAt   time.Time `json:"created_at"`
+	UpdatedAt   time.Time `json:"updated_at"`
+}
+
+// Has reports whether the key has the scope; admin includes the others.
+func (k *Key) Has(s Scope) bool {
+	return slices.Contains(k.Scopes, s) || slices.Contains(k.Scopes, ScopeAdmin)
+}
+
+// Usable reports whether the key may be used at now, and if not, why in words for its holder.
+func (k *Key) Usable(now time.Time) (bool, string) {
+	if k.Revoked {
+		return false, "This API key was revoked. Ask the operator of the gateway for a new one."
+	}
+	if !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt) {
+		return false, "This API key expired on " + k.ExpiresAt.UTC().Format(time.RFC3339) + ". Ask the operator of the gateway for a new one."
+	}
+	return true, ""
+}
+
+// Limits bound a key, an account or a node. 0 means unlimited; negative values never reach a document.
+type Limits struct {
+	RPM         int64 `json:"rpm,omitempty"`         // requests a minute, token bucket
+	RPD         int64 `json:"rpd,omitempty"`         // requests a calendar day
+	Concurrency int64 `json:"concurrency,omitempty"` // requests in flight
+}
+
+// IsZero reports whether nothing is limited.
+func (l Limits) IsZero() bool { return l == Limits{} }

@@ -1,0 +1,71 @@
+package core
+
+import "time"
+
+// Tokens are one request's tokens by class. Total input is Input + CacheRead + CacheWrite5m + CacheWrite1h.
+type Tokens struct {
+	Input        int64 `json:"input,omitempty"` // uncached
+	CacheRead    int64 `json:"cache_read,omitempty"`
+	CacheWrite5m int64 `json:"cache_write_5m,omitempty"`
+	CacheWrite1h int64 `json:"cache_write_1h,omitempty"`
+	Output       int64 `json:"output,omitempty"`
+}
+
+// TotalInput sums every class of input.
+func (t Tokens) TotalInput() int64 { return t.Input + t.CacheRead + t.CacheWrite5m + t.CacheWrite1h }
+
+// Add returns the sum of two.
+func (t Tokens) Add(o Tokens) Tokens {
+	return Tokens{t.Input + o.Input, t.CacheRead + o.CacheRead, t.CacheWrite5m + o.CacheWrite5m, t.CacheWrite1h + o.CacheWrite1h, t.Output + o.Output}
+}
+
+// Settlement is the record of one request, written exactly once, under its RequestID. It holds no content.
+type Settlement struct {
+	RequestID    string    `json:"request_id"`
+	UpstreamID   string    `json:"upstream_request_id,omitempty"`
+	Account      string    `json:"account"`
+	Key          string    `json:"key"`
+	Node         string    `json:"node,omitempty"`      // id of the node that answered last; empty: none was reached
+	NodeName     string    `json:"node_name,omitempty"` // as it was then
+	Endpoint     string    `json:"endpoint"`            // route, "/v1/messages"
+	Dialect      Dialect   `json:"dialect"`
+	Model        string    `json:"model,omitempty"`        // as asked for
+	ServedModel  string    `json:"served_model,omitempty"` // as sent upstream
+	Session      string    `json:"session,omitempty"`
+	Agent        string    `json:"agent,omitempty"`
+	ParentAgent  string    `json:"parent_agent,omitempty"`
+	ClientAddr   string    `json:"client_addr,omitempty"`
+	Stream       bool      `json:"stream,omitempty"`
+	Status       int       `json:"status"` // HTTP status the client was sent; 499: it left before one
+	ErrorCode    string    `json:"error_code,omitempty"`
+	Attempts     int       `json:"attempts"`
+	Tokens       Tokens    `json:"tokens,omitzero"`
+	Estimated    bool      `json:"estimated,omitempty"` // Tokens are not, or not only, what the upstream reported
+	Bytes        int64     `json:"bytes,omitempty"`     // of the body sent to the client
+	StartedAt    time.Time `json:"started_at"`
+	EndedAt      time.Time `json:"ended_at"`                // decides the hour that the record counts in
+	FirstByteMS  int64     `json:"first_byte_ms,omitempty"` // from start to the first content sent; 0: none was sent
+	StreamMillis int64     `json:"stream_ms,omitempty"`     // from the first content to the end
+}
+
+// Success reports whether the client got a whole answer.
+func (s *Settlement) Success() bool { return s.Status >= 200 && s.Status < 400 && s.ErrorCode == "" }
+
+// TotalMS is the time from start to end in milliseconds.
+func (s *Settlement) TotalMS() int64 { return s.EndedAt.Sub(s.StartedAt).Milliseconds() }
+
+// UsageSum is a sum over settlements: of one group when Group is set, else of all.
+type UsageSum struct {
+	Group       string    `json:"group,omitempty"` // value of what was grouped by
+	Hour        time.Time `json:"hour,omitzero"`   // set when grouped by hour: its start, UTC
+	Requests    int64     `json:"requests"`
+	Success     int64     `json:"success"`
+	Estimated   int64     `json:"estimated"` // requests whose tokens are estimates
+	Attempts    int64     `json:"attempts"`
+	Tokens      Tokens    `json:"tokens"`
+	Bytes       int64     `json:"bytes"`
+	FirstByteMS int64     `json:"first_byte_ms"` // sum over FirstBytes requests
+	FirstBytes  int64     `json:"first_bytes"`
+	StreamMS    int64     `json:"stream_ms"` // sum
+	TotalMS     int64     `json:"total_ms"`  // sum
+}
