@@ -1,0 +1,64 @@
+package limit
+
+import (
+	"sort"
+	"time"
+)
+
+// Moment is one instant as a calendar sees it. It works out the day only when asked, because most limits need none.
+// A Moment is for one goroutine.
+type Moment struct {
+	now     time.Time
+	us      int64
+	zone    *time.Location
+	today   int64
+	haveDay bool
+	endDay  int64 // the day that end was worked out for; 0: none
+	end     time.Time
+}
+
+// At makes a Moment. zone nil means UTC.
+func At(now time.Time, zone *time.Location) Moment {
+	if zone == nil {
+		zone = time.UTC
+	}
+	return Moment{now: now, us: now.UnixMicro(), zone: zone}
+}
+
+// Day is the number of the calendar day in the zone; see Day.
+func (m *Moment) Day() int64 {
+	if !m.haveDay {
+		m.today, m.haveDay = Day(m.now, m.zone), true
+	}
+	return m.today
+}
+
+// dayEnd is when the day begins that follows the given one.
+func (m *Moment) dayEnd(day int64) time.Time {
+	if m.endDay != day || m.end.IsZero() {
+		m.endDay, m.end = day, DayStart(day+1, m.zone)
+	}
+	return m.end
+}
+
+// Day numbers the calendar days of a zone: 0 is 1970-01-01 there.
+func Day(t time.Time, zone *time.Location) int64 {
+	y, mon, d := t.In(zone).Date()
+	return time.Date(y, mon, d, 0, 0, 0, 0, time.UTC).Unix() / 86400
+}
+
+// DayStart is the first instant of a day in the zone, also where clocks change at midnight.
+func DayStart(day int64, zone *time.Location) time.Time {
+	y, mon, d := time.Unix(day*86400, 0).UTC().Date()
+	t := time.Date(y, mon, d, 0, 0, 0, 0, zone)
+	if zone == time.UTC {
+		return t
+	}
+	if Day(t, zone) == day && Day(t.Add(-time.Second), zone) < day {
+		return t
+	}
+	// Midnight does not exist or comes twice: look for the change of date around it.
+	from := t.Add(-4 * time.Hour)
+	n := sort.Search(8*3600, func(i int) bool { return Day(from.Add(time.Duration(i)*time.Second), zone) >= day })
+	return from.Add(time.Duration(n) * time.Second)
+}

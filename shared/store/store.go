@@ -1,0 +1,222 @@
+// Package store is the contract that every backend keeps, in words; package storetest is the same contract as tests.
+//
+// A backend offers four small groups of methods. Docs keeps rare edits (accounts, keys, nodes, sessions, settings) as
+// versioned JSON documents under compare-and-swap. Admission has the hot path's verbs of intent, one store trip each.
+// Leases gives one holder at a time the right to do something, with a fencing number. Usage keeps what requests used.
+//
+// Time is always an argument, so that tests move it and callers may correct it by the store's own clock. Errors are
+// wrapped with %w and compared by errors.Is. Nothing is found or deleted by scanning.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"sluice/shared/core"
+)
+
+// The errors that callers act on.
+var (
+	ErrNotFound = errors.New("not found")
+	ErrExists   = errors.New("exists already")
+	ErrConflict = errors.New("changed by someone else")
+	ErrStale    = errors.New("policy version is stale") // Admit: read the policy again and repeat
+	ErrHeld     = errors.New("held by someone else")    // Acquire
+	ErrNewer    = errors.New("made by a newer version") // the schema's compatible version is above ours
+	ErrFull     = errors.New("buffer of unsaved usage is full")
+)
+
+// Doc is a stored document.
+type Doc struct {
+	Kind    string
+	ID      string    // unique within the kind
+	Account string    // owner; empty for what belongs to nobody
+	Version int64     // 1 after Create, +1 by each Replace
+	Unique  []string  // look-up strings, each unique within the kind
+	Expires time.Time // zero: never. Readers check it too: backends remove the expired late or never
+	Body    []byte    // JSON
+}
+
+// Docs keeps documents. Every method that changes a document whose kind is KindAccount, KindKey or KindNode also raises
+// the generation of its Account (for KindAccount: of the account itself), in the same atomic step.
+type Docs interface {
+	// Get returns a document, ErrNotFound when there is none. An expired document may still be returned.
+	Get(ctx context.Context, kind, id string) (Doc, error)
+	// Find returns the document of the kind that holds the look-up string, ErrNotFound when none does.
+	Find(ctx context.Context, kind, unique string) (Doc, error)
+	// List returns up to limit documents of the kind ordered by the bytes of ID, those with ID > after.
+	// account "" lists all accounts' documents.
+	List(ctx context.Context, kind, account, after string, limit int) ([]Doc, error)
+	// Create stores a new document at version 1 (d.Version is ignored) and returns the version.
+	// ErrExists when the id or one of the look-up strings is taken; then nothing is stored.
+	Create(ctx context.Context, d Doc) (int64, error)
+	// Replace stores d over version d.Version and returns the new version. ErrNotFound when there is no such document,
+	// ErrConflict when its version differs, ErrExists when a look-up string is taken by another document. Account and
+	// kind cannot change.
+	Replace(ctx context.Context, d Doc) (int64, error)
+	// Delete removes a document with its look-up strings. version 0 means any; otherwise ErrConflict when it differs.
+	// ErrNotFound when there is none.
+	Delete(ctx context.Context, kind, id string, version int64) error
+	// Next returns the next number of the named counter: 1, 2, 3... Numbers may be skipped, never repeated.
+	Next(ctx context.Context, counter string) (int64, error)
+	// Purge removes documents that expired before now; returns how many. It may do a bounded part of the work.
+	Purge(ctx context.Context, now time.Time) (int, error)
+}
+
+// The kinds of documents.
+const (
+	KindAccount   = "account"
+	KindKey       = "key"
+	KindNode      = "node"
+	KindNodeState = "nodestate"
+	KindSession   = "session"
+	KindMeta      = "meta"     // seal check value, pepper, seeds applied
+	KindResource  = "resource" // batch or file id -> node
+)
+
+// Generational reports whether a change of such a document raises its account's generation.
+func Generational(kind string) bool {
+	return kind == KindAccount || kind == KindKey || kind == KindNode
+}
+
+// Subject is what a limit applies to: a key or an account, as the caller knows it.
+type Subject struct {
+	Kind    string // KindKey or KindAccount
+	ID      string
+	Version int64 // of the document that Limits, status and expiry were read from
+	Limits  core.Limits
+}
+
+// AdmitRequest asks to let one request in.
+type AdmitRequest struct {
+	Now      time.Time
+	ID       string // request id; names the leases
+	Account  string
+	Subjects []Subject // key first, then the account when it has limits
+	LeaseEnd time.Time // concurrency is held until Settle or, when the process dies, until then
+	Zone     *time.Location
+}
+
+// AdmitResult tells what an admission left.
+type AdmitResult struct {
+	Generation int64 // of the account; 0: this backend did not look (its copy is younger than 2 s)
+	Figures    []Figure
+}
+
+// Figure is the state of one limit after the admission, for rate-limit headers.
+type Figure struct {
+	Subject   string    // KindKey or KindAccount
+	Limit     LimitName // which one
+	Max       int64
+	Remaining int64
+	Reset     time.Time // when it is full again (requests a minute) or starts anew (a day)
+}
+
+// LimitName names a limit.
+type LimitName string
+
+// The limits.
+const (
+	LimitRPM         LimitName = "requests per minute"
+	LimitRPD         LimitName = "requests per day"
+	LimitConcurrency LimitName = "concurrent requests"
+)
+
+// Refusal is the error of an admission that a limit forbids. Nothing was consumed.
+type Refusal struct {
+	Subject    string // KindKey or KindAccount
+	Limit      LimitName
+	Max        int64
+	RetryAfter time.Duration // earliest moment that can succeed; a guess of 1 s for concurrency
+	Figures    []Figure
+}
+
+// Error implements error.
+func (r *Refusal) Error() string {
+	return fmt.Sprintf("%s limit of %d %s reached", r.Subject, r.Max, r.Limit)
+}
+
+// SettleRequest ends an admitted request.
+type SettleRequest struct {
+	ID       string
+	Account  string
+	Subjects []Subject // as admitted
+	Record   core.Settlement
+}
+
+// Admission is the hot path.
+type Admission interface {
+	// Admit checks, in one atomic call, that each subject's document still has the version given (else ErrStale; also
+	// when it is gone) and that no limit forbids the request, and takes its share of each. When refused, nothing is
+	// taken and the error is a *Refusal with the longest wait. Admitting the same ID again while its lease lives
+	// takes nothing more where leases are kept.
+	Admit(ctx context.Context, r AdmitRequest) (AdmitResult, error)
+	// Renew moves the end of the leases of a long request. A lease that ended already is not revived.
+	Renew(ctx context.Context, r AdmitRequest) error
+	// Settle frees the leases and stores the record, once by Record.RequestID: a second call changes nothing. A backend
+	// that saves in groups returns before the record is on disk, at most 1 s before.
+	Settle(ctx context.Context, r SettleRequest) error
+	// Generation returns the account's generation: it differs when an account, key or node document of it changed.
+	// 0 when nothing was ever written for it.
+	Generation(ctx context.Context, account string) (int64, error)
+}
+
+// Leases gives one holder at a time the right to a name.
+type Leases interface {
+	// Acquire gives the lease to holder until now+ttl and returns its fencing number, which rises with every new
+	// holding. A holder that has it already keeps its number and gets the new end. ErrHeld when another holds it.
+	Acquire(ctx context.Context, name, holder string, now time.Time, ttl time.Duration) (int64, error)
+	// Release gives it up; nothing happens when holder does not hold it.
+	Release(ctx context.Context, name, holder string) error
+}
+
+// UsageFilter selects records. Empty fields select everything. From is inclusive, To exclusive, both over EndedAt.
+type UsageFilter struct {
+	Account, Key, Node, Model, Session string
+	From, To                           time.Time
+}
+
+// GroupBy is what sums are grouped by.
+type GroupBy string
+
+// The groupings.
+const (
+	GroupNone    GroupBy = ""
+	GroupAccount GroupBy = "account"
+	GroupKey     GroupBy = "key"
+	GroupNode    GroupBy = "node"
+	GroupModel   GroupBy = "model" // as asked for
+	GroupHour    GroupBy = "hour"
+)
+
+// Usage keeps records and sums.
+type Usage interface {
+	// Records returns up to limit records, newest first (EndedAt, then request id), and a cursor for the next page,
+	// "" on the last. A cursor that is not one of ours is an error.
+	Records(ctx context.Context, f UsageFilter, cursor string, limit int) ([]core.Settlement, string, error)
+	// Sums returns sums by group, ordered by group (or hour). They equal the sums over the records selected, those
+	// settled but not yet saved included. Session cannot be combined with hours before the records kept.
+	Sums(ctx context.Context, f UsageFilter, by GroupBy) ([]core.UsageSum, error)
+	// Rollup writes hourly sums of the hours that are over at now and closes those that ended 10 minutes ago. It may
+	// be called at any time, by several instances, again and again. A record that arrives for a closed hour later is
+	// counted all the same.
+	Rollup(ctx context.Context, now time.Time) error
+	// DeleteUsage removes an account's records and sums.
+	DeleteUsage(ctx context.Context, account string) error
+}
+
+// Store is all of it, as a backend offers it and boot wires it. Handlers ask for the small parts.
+type Store interface {
+	Docs
+	Admission
+	Leases
+	Usage
+	// Ping reports whether the store can serve, within ctx.
+	Ping(ctx context.Context) error
+	// Flush saves what is buffered and returns when it is safe.
+	Flush(ctx context.Context) error
+	// Close flushes and releases everything. The store is unusable afterwards.
+	Close() error
+}

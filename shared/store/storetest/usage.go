@@ -1,0 +1,362 @@
+package storetest
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"sluice/shared/core"
+	"sluice/shared/store"
+)
+
+var usageCases = []testcase{
+	{"Record", "a record comes back as it was settled, its times accurate to the microsecond", func(t *T) {
+		r := core.Settlement{
+			RequestID: "req_1", UpstreamID: "up_1", Account: "acme", Key: "7", Node: "3", NodeName: "main ü", Endpoint: "/v1/messages",
+			Dialect: core.DialectAnthropic, Model: "m", ServedModel: "m-2", Session: "s", Agent: "a", ParentAgent: "p", ClientAddr: "::1",
+			Stream: true, Status: 499, ErrorCode: "timeout", Attempts: 3, Tokens: core.Tokens{Input: 1, CacheRead: 2, CacheWrite5m: 3, CacheWrite1h: 4, Output: 5},
+			Estimated: true, Bytes: 1 << 40, StartedAt: t.Now.Add(-2345678 * time.Microsecond), EndedAt: t.Now.Add(time.Microsecond).In(time.FixedZone("x", 3600)),
+			FirstByteMS: 12, StreamMillis: 34,
+		}
+		t.put(r)
+		want := r
+		want.EndedAt = r.EndedAt.UTC()
+		if diff, ok := same(t.records(store.UsageFilter{}), []core.Settlement{want}); !ok {
+			t.Error(diff)
+		}
+	}},
+	{"Order", "records come newest first, by end and then by request id, in pages; a page's cursor leads to the next", func(t *T) {
+		var want []string
+		for i := range 25 {
+			r := t.record(fmt.Sprintf("r%02d", (i*7)%25))
+			r.EndedAt = t.Now.Add(time.Duration(((i*7)%25)/5) * time.Second) // five share each end
+			t.put(r)
+			want = append(want, r.RequestID)
+		}
+		slices.Sort(want)
+		slices.Reverse(want)
+		for _, page := range []int{1, 4, 5, 25, 100} {
+			var got []string
+			cursor := ""
+			for range 100 {
+				recs, next, err := t.S.Records(t.Ctx, store.UsageFilter{Account: "acme"}, cursor, page)
+				t.ok(err, "records")
+				if len(recs) > page {
+					t.Errorf("%d records in a page of %d", len(recs), page)
+				}
+				for _, r := range recs {
+					got = append(got, r.RequestID)
+				}
+				if cursor = next; cursor == "" {
+					break
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("in pages of %d: %q, want %q", page, got, want)
+			}
+		}
+	}},
+	{"Cursor", "a cursor that is not one of ours is an error; a good one survives new records", func(t *T) {
+		for i := range 4 {
+			r := t.record(fmt.Sprint("r", i))
+			r.EndedAt = t.Now.Add(time.Duration(i) * time.Second)
+			t.put(r)
+		}
+		_, cursor, err := t.S.Records(t.Ctx, store.UsageFilter{}, "", 2)
+		t.ok(err, "records")
+		for _, bad := range []string{"x", "2", "r1", cursor + "A", cursor[1:]} {
+			if _, _, err := t.S.Records(t.Ctx, store.UsageFilter{}, bad, 2); err == nil {
+				t.Errorf("cursor %q is taken", bad)
+			}
+		}
+		late := t.record("new")
+		late.EndedAt = t.Now.Add(time.Minute)
+		t.put(late)
+		recs, _, err := t.S.Records(t.Ctx, store.UsageFilter{}, cursor, 10)
+		t.ok(err, "records")
+		if len(recs) != 2 || recs[0].RequestID != "r1" || recs[1].RequestID != "r0" {
+			t.Errorf("the second page: %+v", recs)
+		}
+	}},
+	{"Filters", "each field of a filter selects; From is inclusive, To exclusive", func(t *T) {
+		for i := range 3 {
+			r := t.record(fmt.Sprint("r", i))
+			r.EndedAt = t.Now.Add(time.Duration(i) * time.Second)
+			t.put(r)
+		}
+		odd := t.record("odd")
+		odd.Account, odd.Key, odd.Node, odd.Model, odd.Session = "other", "9", "8", "b", "s"
+		odd.EndedAt = t.Now.Add(time.Hour)
+		t.put(odd)
+		for _, c := range []struct {
+			f    store.UsageFilter
+			want int
+		}{
+			{store.UsageFilter{}, 4}, {store.UsageFilter{Account: "other"}, 1}, {store.UsageFilter{Key: "9"}, 1}, {store.UsageFilter{Node: "8"}, 1},
+			{store.UsageFilter{Model: "b"}, 1}, {store.UsageFilter{Session: "s"}, 1}, {store.UsageFilter{Account: "acme", Session: "s"}, 0},
+			{store.UsageFilter{From: t.Now.Add(time.Second)}, 3}, {store.UsageFilter{To: t.Now.Add(time.Second)}, 1},
+			{store.UsageFilter{From: t.Now, To: t.Now.Add(2 * time.Second)}, 2}, {store.UsageFilter{From: t.Now, To: t.Now}, 0},
+			{store.UsageFilter{From: t.Now.Add(time.Hour), To: t.Now}, 0}, {store.UsageFilter{Account: "nobody"}, 0},
+		} {
+			if got := len(t.records(c.f)); got != c.want {
+				t.Errorf("%+v: %d records, want %d", c.f, got, c.want)
+			}
+			if got := t.sums(c.f, store.GroupNone); len(got) != 1 || got[0].Requests != int64(c.want) {
+				t.Errorf("%+v: sums %+v, want one of %d", c.f, got, c.want)
+			}
+		}
+	}},
+	{"SumsAreRecords", "sums equal the sums over the records for any filter, before and after any number of rollups, late records included", sumsAreRecords},
+	{"RollupAgain", "Rollup may be repeated, called late, early or with an earlier time, and changes no sum", func(t *T) {
+		for i := range 10 {
+			r := t.record(fmt.Sprint("r", i))
+			r.EndedAt = t.Now.Add(time.Duration(i) * 20 * time.Minute)
+			t.put(r)
+		}
+		want := t.sums(store.UsageFilter{}, store.GroupHour)
+		for _, after := range []time.Duration{0, time.Hour, time.Hour, -time.Hour, 70 * time.Minute, 5 * time.Hour, 2 * time.Hour, 1000 * time.Hour} {
+			t.ok(t.S.Rollup(t.Ctx, t.Now.Add(after)), "rollup")
+			if diff, ok := same(t.sums(store.UsageFilter{}, store.GroupHour), want); !ok {
+				t.Fatalf("after a rollup at +%v:\n%s", after, diff)
+			}
+		}
+	}},
+	{"Late", "a record that arrives for a closed hour counts once", func(t *T) {
+		t.put(t.record("a"))
+		t.Now = t.Now.Add(5 * time.Hour)
+		t.ok(t.S.Rollup(t.Ctx, t.Now), "rollup")
+		t.Now = t.Now.Add(-5 * time.Hour)
+		for range 2 {
+			t.put(t.record("b"))
+			t.put(t.record("a"))
+			t.ok(t.S.Flush(t.Ctx), "flush")
+		}
+		for _, f := range []store.UsageFilter{{}, {Account: "acme"}, {From: t.Now.Truncate(time.Hour), To: t.Now.Truncate(time.Hour).Add(time.Hour)}} {
+			if got := t.sums(f, store.GroupNone)[0]; got.Requests != 2 || got.Tokens.Input != 20 {
+				t.Errorf("%+v: %+v, want two requests", f, got)
+			}
+		}
+	}},
+	{"Groups", "groups come in order; an empty value is a group; without a grouping there is exactly one sum", func(t *T) {
+		if got := t.sums(store.UsageFilter{}, store.GroupNone); len(got) != 1 || got[0] != (core.UsageSum{}) {
+			t.Errorf("of nothing: %+v, want one of zeros", got)
+		}
+		if got := t.sums(store.UsageFilter{}, store.GroupModel); len(got) != 0 {
+			t.Errorf("groups of nothing: %+v", got)
+		}
+		for i, m := range []string{"b", "", "a", "b"} {
+			r := t.record(fmt.Sprint(i))
+			r.Model = m
+			t.put(r)
+		}
+		want := []core.UsageSum{}
+		for i, g := range []string{"", "a", "b"} {
+			n := int64(1 + i/2)
+			want = append(want, core.UsageSum{Group: g, Requests: n, Success: n, Attempts: n, Tokens: core.Tokens{Input: 10 * n, Output: 5 * n},
+				Bytes: 700 * n, FirstByteMS: 200 * n, FirstBytes: n, StreamMS: 1300 * n, TotalMS: 1500 * n})
+		}
+		if diff, ok := same(t.sums(store.UsageFilter{}, store.GroupModel), want); !ok {
+			t.Error(diff)
+		}
+		if _, err := t.S.Sums(t.Ctx, store.UsageFilter{}, "colour"); err == nil {
+			t.Error("an unknown grouping is taken")
+		}
+	}},
+	{"Delete", "DeleteUsage removes an account's records and sums, closed hours and unsaved records included, and no other's", func(t *T) {
+		put := func(id, account string) {
+			r := t.record(id)
+			r.Account = account
+			t.put(r)
+		}
+		put("a", "acme")
+		put("b", "other")
+		t.ok(t.S.Rollup(t.Ctx, t.Now.Add(5*time.Hour)), "rollup")
+		put("c", "acme")
+		t.ok(t.S.DeleteUsage(t.Ctx, "acme"), "delete")
+		t.ok(t.S.DeleteUsage(t.Ctx, "nobody"), "delete of nobody's")
+		if got := t.records(store.UsageFilter{}); len(got) != 1 || got[0].RequestID != "b" {
+			t.Errorf("records %+v", got)
+		}
+		if got := t.sums(store.UsageFilter{}, store.GroupAccount); len(got) != 1 || got[0].Group != "other" || got[0].Requests != 1 {
+			t.Errorf("sums %+v", got)
+		}
+	}},
+}
+
+var storeCases = []testcase{
+	{"Ping", "a working store answers a ping, and a flush", func(t *T) {
+		t.ok(t.S.Ping(t.Ctx), "ping")
+		t.ok(t.S.Flush(t.Ctx), "flush")
+	}},
+	{"Cancelled", "under a context that is done nothing is changed and the error is the context's; only Settle still works", func(t *T) {
+		d := t.create("meta", "1", "acme")
+		k := t.key("1", core.Limits{RPD: 5})
+		ctx, cancel := context.WithCancel(t.Ctx)
+		cancel()
+		for what, call := range map[string]func() error{
+			"Get":         func() error { _, err := t.S.Get(ctx, "meta", "1"); return err },
+			"Find":        func() error { _, err := t.S.Find(ctx, "meta", "1"); return err },
+			"List":        func() error { _, err := t.S.List(ctx, "meta", "", "", 10); return err },
+			"Create":      func() error { _, err := t.S.Create(ctx, store.Doc{Kind: "meta", ID: "2"}); return err },
+			"Replace":     func() error { _, err := t.S.Replace(ctx, d); return err },
+			"Delete":      func() error { return t.S.Delete(ctx, "meta", "1", 0) },
+			"Next":        func() error { _, err := t.S.Next(ctx, "n"); return err },
+			"Purge":       func() error { _, err := t.S.Purge(ctx, t.Now); return err },
+			"Admit":       func() error { _, err := t.S.Admit(ctx, t.request("a", k)); return err },
+			"Renew":       func() error { return t.S.Renew(ctx, t.request("a", k)) },
+			"Acquire":     func() error { _, err := t.S.Acquire(ctx, "l", "h", t.Now, time.Minute); return err },
+			"Release":     func() error { return t.S.Release(ctx, "l", "h") },
+			"Records":     func() error { _, _, err := t.S.Records(ctx, store.UsageFilter{}, "", 10); return err },
+			"Sums":        func() error { _, err := t.S.Sums(ctx, store.UsageFilter{}, store.GroupNone); return err },
+			"Rollup":      func() error { return t.S.Rollup(ctx, t.Now) },
+			"DeleteUsage": func() error { return t.S.DeleteUsage(ctx, "acme") },
+			"Ping":        func() error { return t.S.Ping(ctx) },
+		} {
+			t.is(call(), context.Canceled, "%s", what)
+		}
+		if got, err := t.S.Get(t.Ctx, "meta", "1"); err != nil || got.Version != 1 {
+			t.Errorf("got %+v, %v", got, err)
+		}
+		t.remaining(t.admit("a", k).Figures, store.KindKey, store.LimitRPD, 4)
+	}},
+	{"Isolation", "what one account has or does is not seen through another", func(t *T) {
+		for _, account := range []string{"acme", "other"} {
+			t.create(store.KindNode, account+"-1", account)
+			r := t.record("r-" + account)
+			r.Account = account
+			t.put(r)
+		}
+		ds, err := t.S.List(t.Ctx, store.KindNode, "acme", "", 10)
+		if err != nil || len(ds) != 1 || ds[0].Account != "acme" {
+			t.Errorf("nodes %+v, %v", ds, err)
+		}
+		if got := t.records(store.UsageFilter{Account: "acme"}); len(got) != 1 || got[0].Account != "acme" {
+			t.Errorf("records %+v", got)
+		}
+		for _, by := range []store.GroupBy{store.GroupNone, store.GroupAccount, store.GroupKey, store.GroupNode, store.GroupModel, store.GroupHour} {
+			if got := t.sums(store.UsageFilter{Account: "acme"}, by); len(got) != 1 || got[0].Requests != 1 {
+				t.Errorf("sums by %q: %+v", by, got)
+			}
+		}
+	}},
+	{"CloseTwice", "Close may be called again", func(t *T) {
+		t.ok(t.S.Close(), "close")
+		t.ok(t.S.Close(), "close again")
+		if err := t.S.Ping(t.Ctx); err == nil {
+			t.Error("a closed store answers a ping")
+		}
+		if err := t.S.Settle(t.Ctx, store.SettleRequest{ID: "a", Record: t.record("a")}); err == nil {
+			t.Error("a closed store takes records")
+		}
+	}},
+}
+
+// sumsAreRecords compares Sums with sums that it works out itself.
+func sumsAreRecords(t *T) {
+	rng := rand.New(rand.NewPCG(7, 11))
+	pick := func(of ...string) string { return of[rng.IntN(len(of))] }
+	var all []core.Settlement
+	add := func(n int) {
+		for range n {
+			r := core.Settlement{
+				RequestID: fmt.Sprint("r", len(all)), Account: pick("acme", "other"), Key: pick("1", "2"), Node: pick("", "1", "2"), Model: pick("a", "b", ""),
+				Session: pick("", "s"), Status: 200 + 300*rng.IntN(2), Estimated: rng.IntN(3) == 0, Attempts: rng.IntN(4), Bytes: rng.Int64N(9999),
+				Tokens:    core.Tokens{Input: rng.Int64N(99), CacheRead: rng.Int64N(99), CacheWrite5m: rng.Int64N(99), CacheWrite1h: rng.Int64N(99), Output: rng.Int64N(99)},
+				StartedAt: t.Now, FirstByteMS: rng.Int64N(3) * 100, StreamMillis: rng.Int64N(999),
+			}
+			r.EndedAt = t.Now.Add(time.Duration(rng.Int64N(int64(8 * time.Hour))))
+			if rng.IntN(5) == 0 {
+				r.EndedAt = r.EndedAt.Truncate(time.Hour) // right on the edge
+			}
+			r.EndedAt = r.EndedAt.Truncate(time.Microsecond)
+			t.put(r)
+			all = append(all, r)
+		}
+	}
+	check := func(stage string) {
+		for range 12 {
+			f := store.UsageFilter{Account: pick("", "acme"), Key: pick("", "", "1"), Node: pick("", "", "2"), Model: pick("", "", "b"), Session: pick("", "", "", "s")}
+			moment := func() time.Time {
+				at := t.Now.Add(time.Duration(rng.Int64N(int64(10*time.Hour)) - int64(time.Hour)))
+				if rng.IntN(2) == 0 {
+					return at.Truncate(time.Hour)
+				}
+				return at.Truncate(time.Microsecond)
+			}
+			if rng.IntN(3) > 0 {
+				f.From = moment()
+			}
+			if rng.IntN(3) > 0 {
+				f.To = moment()
+			}
+			for _, by := range []store.GroupBy{store.GroupNone, store.GroupAccount, store.GroupKey, store.GroupNode, store.GroupModel, store.GroupHour} {
+				if diff, ok := same(t.sums(f, by), bruteForce(all, f, by)); !ok {
+					t.Fatalf("%s, %+v by %q:\n%s", stage, f, by, diff)
+				}
+			}
+		}
+	}
+	add(300)
+	check("before any rollup")
+	for _, after := range []time.Duration{3 * time.Hour, 3*time.Hour + 30*time.Minute, 6 * time.Hour, 100 * time.Hour} {
+		t.ok(t.S.Rollup(t.Ctx, t.Now.Add(after)), "rollup")
+		check(fmt.Sprintf("after the rollup at +%v", after))
+		add(40)
+		check(fmt.Sprintf("with late records after the rollup at +%v", after))
+	}
+}
+
+// bruteForce is what Sums must return, worked out without any of the backends' code.
+func bruteForce(recs []core.Settlement, f store.UsageFilter, by store.GroupBy) []core.UsageSum {
+	var out []core.UsageSum
+	if by == store.GroupNone {
+		out = append(out, core.UsageSum{})
+	}
+	for _, r := range recs {
+		if f.Account != "" && r.Account != f.Account || f.Key != "" && r.Key != f.Key || f.Node != "" && r.Node != f.Node ||
+			f.Model != "" && r.Model != f.Model || f.Session != "" && r.Session != f.Session ||
+			!f.From.IsZero() && r.EndedAt.Before(f.From) || !f.To.IsZero() && !r.EndedAt.Before(f.To) {
+			continue
+		}
+		g := core.UsageSum{}
+		switch by {
+		case store.GroupAccount:
+			g.Group = r.Account
+		case store.GroupKey:
+			g.Group = r.Key
+		case store.GroupNode:
+			g.Group = r.Node
+		case store.GroupModel:
+			g.Group = r.Model
+		case store.GroupHour:
+			g.Hour = r.EndedAt.UTC().Truncate(time.Hour)
+		}
+		i := slices.IndexFunc(out, func(s core.UsageSum) bool { return s.Group == g.Group && s.Hour.Equal(g.Hour) })
+		if i < 0 {
+			i = len(out)
+			out = append(out, g)
+		}
+		s := &out[i]
+		s.Requests++
+		if r.Success() {
+			s.Success++
+		}
+		if r.Estimated {
+			s.Estimated++
+		}
+		if r.FirstByteMS > 0 {
+			s.FirstBytes++
+		}
+		s.Attempts += int64(r.Attempts)
+		s.Tokens = s.Tokens.Add(r.Tokens)
+		s.Bytes += r.Bytes
+		s.FirstByteMS += r.FirstByteMS
+		s.StreamMS += r.StreamMillis
+		s.TotalMS += r.TotalMS()
+	}
+	slices.SortFunc(out, func(a, b core.UsageSum) int { return cmp.Or(a.Hour.Compare(b.Hour), cmp.Compare(a.Group, b.Group)) })
+	return out
+}

@@ -1,0 +1,141 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strconv"
+	"time"
+
+	"sluice/shared/core"
+)
+
+// Tables are the typed documents of the gateway.
+type Tables struct {
+	Accounts  *Table[core.Account]
+	Keys      *Table[core.Key] // looked up by each hash
+	Nodes     *Table[core.Node]
+	States    *Table[core.NodeState]
+	Sessions  *Table[Session]
+	Resources *Table[Resource]
+	Metas     *Table[MetaValue]
+	docs      Docs
+}
+
+// Session is a browser login. ID is a hash of the cookie.
+type Session struct {
+	ID       string    `json:"id"`
+	Account  string    `json:"account"`                 // it was opened for
+	Key      string    `json:"key,omitempty"`           // id of the key it was opened with; it ends with that key
+	Operator string    `json:"operator,omitempty"`      // hash of the ADMIN_API_KEY it was opened with; it ends when that changes
+	Password string    `json:"password_hash,omitempty"` // of the login it was opened with; it ends when that changes
+	Created  time.Time `json:"created"`
+	Expires  time.Time `json:"expires"`
+}
+
+// Resource remembers which node made a batch or a file, so that later calls go there.
+type Resource struct {
+	ID      string    `json:"id"` // account + "/" + upstream's id
+	Account string    `json:"account"`
+	Node    string    `json:"node"`
+	Expires time.Time `json:"expires"`
+}
+
+// MetaValue is a named value of the installation itself.
+type MetaValue struct {
+	ID   string          `json:"id"`
+	Data json.RawMessage `json:"data"`
+}
+
+// NewTables binds the documents. now is the clock for expiry.
+func NewTables(docs Docs, now func() time.Time) *Tables {
+	return &Tables{
+		docs:     docs,
+		Accounts: NewTable(docs, KindAccount, now, func(a *core.Account) Meta { return Meta{ID: a.ID, Account: a.ID} }),
+		Keys: NewTable(docs, KindKey, now, func(k *core.Key) Meta {
+			return Meta{ID: k.ID, Account: k.Account, Unique: k.Hashes}
+		}),
+		Nodes:  NewTable(docs, KindNode, now, func(n *core.Node) Meta { return Meta{ID: n.ID, Account: n.Account} }),
+		States: NewTable(docs, KindNodeState, now, func(s *core.NodeState) Meta { return Meta{ID: s.Node, Account: s.Account} }),
+		Sessions: NewTable(docs, KindSession, now, func(s *Session) Meta {
+			return Meta{ID: s.ID, Account: s.Account, Expires: s.Expires}
+		}),
+		Resources: NewTable(docs, KindResource, now, func(r *Resource) Meta {
+			return Meta{ID: r.ID, Account: r.Account, Expires: r.Expires}
+		}),
+		Metas: NewTable(docs, KindMeta, now, func(m *MetaValue) Meta { return Meta{ID: m.ID} }),
+	}
+}
+
+// NextID returns the next decimal id of a kind. Keys begin at 2: id 1 is the published admin credential's, whether or not
+// it exists.
+func (t *Tables) NextID(ctx context.Context, kind string) (string, error) {
+	n, err := t.docs.Next(ctx, kind)
+	if kind == KindKey {
+		n++
+	}
+	return strconv.FormatInt(n, 10), err
+}
+
+// SortNodes orders nodes as they are shown and preferred: weight, then age, then id.
+func SortNodes(ns []core.Node) {
+	slices.SortFunc(ns, func(a, b core.Node) int {
+		if a.Weight != b.Weight {
+			return a.Weight - b.Weight
+		}
+		if c := a.CreatedAt.Compare(b.CreatedAt); c != 0 {
+			return c
+		}
+		return CompareIDs(a.ID, b.ID)
+	})
+}
+
+// CompareIDs orders decimal ids by their number.
+func CompareIDs(a, b string) int {
+	if len(a) != len(b) {
+		return len(a) - len(b)
+	}
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// ReadMeta decodes the named value into v; ErrNotFound when it is not set.
+func (t *Tables) ReadMeta(ctx context.Context, id string, v any) error {
+	r, err := t.Metas.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(r.Value.Data, v)
+}
+
+// CreateMeta sets the named value; ErrExists when it is set already.
+func (t *Tables) CreateMeta(ctx context.Context, id string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = t.Metas.Create(ctx, MetaValue{ID: id, Data: data})
+	return err
+}
+
+// WriteMeta sets the named value, whatever it was.
+func (t *Tables) WriteMeta(ctx context.Context, id string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = t.Metas.Upsert(ctx, id, func(m *MetaValue) error {
+		m.ID, m.Data = id, data
+		return nil
+	})
+	return err
+}
+
+// Missing reports whether err is ErrNotFound.
+func Missing(err error) bool { return errors.Is(err, ErrNotFound) }
