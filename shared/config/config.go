@@ -1,0 +1,432 @@
+// Package config turns the environment into a struct. Parsing is a pure function of a map: it reads nothing else,
+// changes nothing, and reports every problem at once.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/caarlos0/env/v11"
+
+	"sluice/shared/core"
+	"sluice/shared/seal"
+)
+
+// The published defaults of the two older systems. They work only as DESIGN 9 allows.
+const (
+	DefaultAdminKey  = "admin"
+	DefaultProxyKey  = "default-proxy-key"
+	DefaultAdminKey2 = "amq-admin-default-key-change-immediately"
+)
+
+// Config is the whole configuration. Field comments name the unit; tags name the variable and its default.
+type Config struct {
+	ListenAddr string `env:"LISTEN_ADDR"` // host:port; beats PORT
+	Port       int    `env:"PORT" envDefault:"8000"`
+	PublicURL  string `env:"PUBLIC_URL"`
+
+	StoreURL     core.Secret `env:"STORE_URL"`
+	MySQLDSN     core.Secret `env:"PROXY_MYSQL_DSN"`
+	DatabasePath string      `env:"DATABASE_PATH"`
+	MasterKey    core.Secret `env:"SLUICE_MASTER_KEY"`
+
+	AdminAPIKey     core.Secret `env:"ADMIN_API_KEY"`
+	AccountName     string      `env:"DEFAULT_ACCOUNT_NAME"`
+	ProxyAPIKey     core.Secret `env:"DEFAULT_PROXY_API_KEY"`
+	UpstreamBaseURL string      `env:"UPSTREAM_BASE_URL"`
+	UpstreamAPIKey  core.Secret `env:"UPSTREAM_API_KEY"`
+	UpstreamName    string      `env:"UPSTREAM_NAME"`
+	AllowDefaults   bool        `env:"ALLOW_DEFAULT_CREDENTIALS"`
+
+	RetryMax       int `env:"PROXY_RETRY_MAX" envDefault:"3"`            // tries on one node
+	FailThreshold  int `env:"PROXY_FAIL_THRESHOLD" envDefault:"3"`       // counted failures in a row
+	HealthInterval int `env:"PROXY_HEALTH_INTERVAL_SEC" envDefault:"30"` // seconds until a failed node is tried again
+
+	MaxBodyBytes   int64         `env:"MAX_BODY_BYTES" envDefault:"33554432"`   // of one request, decoded
+	MaxBodyMemory  int64         `env:"MAX_BODY_MEMORY" envDefault:"536870912"` // of all requests together
+	StreamSilence  time.Duration `env:"STREAM_SILENCE_TIMEOUT" envDefault:"300s"`
+	AnswerTimeout  time.Duration `env:"ANSWER_TIMEOUT" envDefault:"30m"` // of a request that is not streamed
+	DrainTimeout   time.Duration `env:"DRAIN_TIMEOUT" envDefault:"25s"`
+	AllowPrivate   AllowPrivate  `env:"UPSTREAM_ALLOW_PRIVATE"`
+	TrustedProxies Prefixes      `env:"TRUSTED_PROXIES"`
+	CORSOrigins    []string      `env:"CORS_ALLOW_ORIGINS"`
+	HTTPSProxy     string        `env:"HTTPS_PROXY"`
+	NoProxy        string        `env:"NO_PROXY"`
+	LimitsZone     Zone          `env:"LIMITS_TIME_ZONE"` // calendar days of limits; default UTC
+
+	LogLevel  string `env:"LOG_LEVEL" envDefault:"info"`
+	LogFormat string `env:"LOG_FORMAT" envDefault:"text"`
+	AccessLog bool   `env:"ACCESS_LOG" envDefault:"true"`
+
+	// Warnings are for the log: unknown names, beaten settings. Filled by Parse.
+	Warnings []string `env:"-"`
+}
+
+// AllowPrivate is UPSTREAM_ALLOW_PRIVATE: "true" lets every private and loopback address through, a list of CIDRs those.
+type AllowPrivate struct {
+	All   bool
+	CIDRs Prefixes
+}
+
+// UnmarshalText parses "", "true", "false" or a comma list of CIDRs.
+func (a *AllowPrivate) UnmarshalText(b []byte) error {
+	if v, err := strconv.ParseBool(string(b)); err == nil {
+		a.All = v
+		return nil
+	}
+	if err := a.CIDRs.UnmarshalText(b); err != nil {
+		return fmt.Errorf("%w; use true, false or CIDRs such as 10.0.0.0/8,127.0.0.0/8", err)
+	}
+	return nil
+}
+
+// Prefixes is a comma list of CIDRs or single addresses.
+type Prefixes []netip.Prefix
+
+// UnmarshalText parses the list.
+func (p *Prefixes) UnmarshalText(b []byte) error {
+	for part := range strings.SplitSeq(string(b), ",") {
+		part = strings.TrimSpace(part)
+		if part == "" {
+			continue
+		}
+		if a, err := netip.ParseAddr(part); err == nil {
+			*p = append(*p, netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()))
+			continue
+		}
+		x, err := netip.ParsePrefix(part)
+		if err != nil {
+			return fmt.Errorf("%q is no CIDR", part)
+		}
+		*p = append(*p, x.Masked())
+	}
+	return nil
+}
+
+// Zone is a time zone by its IANA name.
+type Zone struct{ *time.Location }
+
+// UnmarshalText loads the zone.
+func (z *Zone) UnmarshalText(b []byte) error {
+	l, err := time.LoadLocation(string(b))
+	if err != nil {
+		return fmt.Errorf("%q is no time zone such as Asia/Shanghai", b)
+	}
+	z.Location = l
+	return nil
+}
+
+// OrUTC returns the zone, UTC when none is set.
+func (z Zone) OrUTC() *time.Location {
+	if z.Location == nil {
+		return time.UTC
+	}
+	return z.Location
+}
+
+// Parse reads environ (a map of variable to value). The error lists every problem, one a line, each naming its variable
+// and never a value that may be secret.
+func Parse(environ map[string]string) (*Config, error) {
+	c := &Config{}
+	var problems []string
+	set := make(map[string]string, len(environ))
+	for k, v := range environ {
+		if v != "" { // an empty variable counts as unset, as compose files pass it
+			set[k] = v
+		}
+	}
+	if err := env.ParseWithOptions(c, env.Options{Environment: set}); err != nil {
+		problems = append(problems, envProblems(err, set)...)
+	}
+	problems = append(problems, c.check()...)
+	c.Warnings = append(c.Warnings, unknownNames(set)...)
+	c.beaten()
+	if len(problems) > 0 {
+		slices.Sort(problems)
+		return nil, errors.New(strings.Join(problems, "\n"))
+	}
+	return c, nil
+}
+
+// envProblems rewrites the parser's errors: it names Go fields and may quote values, which can be secrets.
+func envProblems(err error, set map[string]string) []string {
+	var agg env.AggregateError
+	if !errors.As(err, &agg) {
+		return []string{err.Error()}
+	}
+	var out []string
+	t := reflect.TypeFor[Config]()
+	for _, e := range agg.Errors {
+		var p env.ParseError
+		if !errors.As(e, &p) {
+			out = append(out, e.Error())
+			continue
+		}
+		f, _ := t.FieldByName(p.Name)
+		name := f.Tag.Get("env")
+		why := "cannot be parsed"
+		switch f.Type.Kind() {
+		case reflect.Int:
+			why = fmt.Sprintf("%q is no whole number", set[name])
+		case reflect.Int64:
+			why = fmt.Sprintf("%q is no whole number", set[name])
+			if f.Type == reflect.TypeFor[time.Duration]() {
+				why = fmt.Sprintf("%q is no duration such as 30s or 5m", set[name])
+			}
+		case reflect.Bool:
+			why = fmt.Sprintf("%q is neither true nor false", set[name])
+		default:
+			if p.Err != nil && f.Type != reflect.TypeFor[core.Secret]() {
+				why = p.Err.Error()
+			}
+		}
+		out = append(out, name+": "+why)
+	}
+	return out
+}
+
+func (c *Config) check() []string {
+	var out []string
+	bad := func(name, why string) { out = append(out, name+": "+why) }
+	between := func(name string, v, lo, hi int) {
+		if v < lo || v > hi {
+			bad(name, fmt.Sprintf("%d is not between %d and %d", v, lo, hi))
+		}
+	}
+	between("PORT", c.Port, 0, 65535)
+	between("PROXY_RETRY_MAX", c.RetryMax, 1, 10)
+	between("PROXY_FAIL_THRESHOLD", c.FailThreshold, 1, 100)
+	between("PROXY_HEALTH_INTERVAL_SEC", c.HealthInterval, 1, 3600)
+	if c.MaxBodyBytes < 1024 {
+		bad("MAX_BODY_BYTES", "must be at least 1024")
+	}
+	if c.MaxBodyMemory < c.MaxBodyBytes {
+		bad("MAX_BODY_MEMORY", "must be at least MAX_BODY_BYTES")
+	}
+	for name, d := range map[string]time.Duration{"STREAM_SILENCE_TIMEOUT": c.StreamSilence, "ANSWER_TIMEOUT": c.AnswerTimeout, "DRAIN_TIMEOUT": c.DrainTimeout} {
+		if d <= 0 {
+			bad(name, "must be above 0")
+		}
+	}
+	if c.UpstreamBaseURL != "" {
+		if err := CheckURL(c.UpstreamBaseURL); err != nil {
+			bad("UPSTREAM_BASE_URL", err.Error())
+		}
+	}
+	if c.PublicURL != "" {
+		if err := CheckURL(c.PublicURL); err != nil {
+			bad("PUBLIC_URL", err.Error())
+		}
+	}
+	if c.HTTPSProxy != "" {
+		if u, err := url.Parse(c.HTTPSProxy); err != nil || u.Host == "" {
+			bad("HTTPS_PROXY", "is no URL such as http://proxy:3128")
+		}
+	}
+	if !c.MasterKey.IsZero() {
+		if _, err := seal.ParseLocalKey(c.MasterKey); err != nil {
+			bad("SLUICE_MASTER_KEY", err.Error())
+		}
+	}
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel) {
+		bad("LOG_LEVEL", fmt.Sprintf("%q is none of debug, info, warn, error", c.LogLevel))
+	}
+	if !slices.Contains([]string{"text", "json"}, c.LogFormat) {
+		bad("LOG_FORMAT", fmt.Sprintf("%q is neither text nor json", c.LogFormat))
+	}
+	for name, s := range map[string]core.Secret{"ADMIN_API_KEY": c.AdminAPIKey, "DEFAULT_PROXY_API_KEY": c.ProxyAPIKey} {
+		if s.IsZero() {
+			continue
+		}
+		if err := CheckKey(s.Reveal()); err != nil {
+			bad(name, err.Error())
+		}
+	}
+	for name, s := range map[string]string{"DEFAULT_ACCOUNT_NAME": c.AccountName, "UPSTREAM_NAME": c.UpstreamName} {
+		if err := CheckName(s); err != nil {
+			bad(name, err.Error())
+		}
+	}
+	switch k := c.ProxyAPIKey.Reveal(); {
+	case k == "":
+	case k == DefaultAdminKey || k == DefaultAdminKey2:
+		bad("DEFAULT_PROXY_API_KEY", "is the published admin key; choose another")
+	case k == c.AdminAPIKey.Reveal():
+		bad("DEFAULT_PROXY_API_KEY", "must differ from ADMIN_API_KEY: who calls models would administer the gateway")
+	}
+	if c.AdminAPIKey.Reveal() == DefaultProxyKey {
+		bad("ADMIN_API_KEY", "is the published proxy key; choose another")
+	}
+	return out
+}
+
+// CheckName refuses names of accounts and nodes that cannot be shown on one line. The empty one is fine.
+func CheckName(s string) error {
+	if len(s) > 100 {
+		return errors.New("must have at most 100 bytes")
+	}
+	for _, r := range s {
+		if unicode.IsControl(r) || r == unicode.ReplacementChar || r == '\u2028' || r == '\u2029' {
+			return errors.New("must not hold control characters")
+		}
+	}
+	return nil
+}
+
+// CheckKey refuses credentials that cannot travel in a header or that look like one of ours but are mistyped.
+func CheckKey(k string) error {
+	for _, r := range k {
+		if r <= ' ' || r > '~' {
+			return errors.New("must hold only visible ASCII characters, no spaces")
+		}
+	}
+	if len(k) > 512 {
+		return errors.New("is longer than 512 characters")
+	}
+	if !seal.WellFormed(k) {
+		return errors.New("begins with " + seal.KeyPrefix + " but its checksum is wrong: it was mistyped or cut")
+	}
+	return nil
+}
+
+// CheckURL accepts absolute http and https URLs without credentials, query or fragment.
+func CheckURL(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Host == "" || u.Hostname() == "":
+		return errors.New("is no URL such as https://api.anthropic.com")
+	case u.Scheme != "http" && u.Scheme != "https":
+		return errors.New("must begin with https:// or http://")
+	case !validPort(u.Port()):
+		return errors.New("has a port that is not between 1 and 65535")
+	case u.User != nil:
+		return errors.New("must not hold a user name or password")
+	case u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
+		return errors.New("must not hold a query or fragment")
+	}
+	return nil
+}
+
+func validPort(s string) bool {
+	n, err := strconv.Atoi(s)
+	return s == "" || err == nil && n >= 1 && n <= 65535
+}
+
+// beaten notes which of the three names for the store lost.
+func (c *Config) beaten() {
+	lost := func(name, by string) {
+		c.Warnings = append(c.Warnings, name+" is ignored because "+by+" is set")
+	}
+	switch {
+	case !c.StoreURL.IsZero():
+		if !c.MySQLDSN.IsZero() {
+			lost("PROXY_MYSQL_DSN", "STORE_URL")
+		}
+		if c.DatabasePath != "" {
+			lost("DATABASE_PATH", "STORE_URL")
+		}
+	case !c.MySQLDSN.IsZero() && c.DatabasePath != "":
+		lost("DATABASE_PATH", "PROXY_MYSQL_DSN")
+	}
+}
+
+// Store returns the URL of the store: STORE_URL, else PROXY_MYSQL_DSN as mysql://DSN, else DATABASE_PATH or the default
+// file as sqlite:PATH. Name is the variable that decided, for messages.
+func (c *Config) Store() (u core.Secret, name string) {
+	switch {
+	case !c.StoreURL.IsZero():
+		return c.StoreURL, "STORE_URL"
+	case !c.MySQLDSN.IsZero():
+		return core.NewSecret("mysql://" + c.MySQLDSN.Reveal()), "PROXY_MYSQL_DSN"
+	case c.DatabasePath != "":
+		return core.NewSecret("sqlite:" + c.DatabasePath), "DATABASE_PATH"
+	}
+	return core.NewSecret("sqlite:data/sluice.db"), "STORE_URL"
+}
+
+// Address is where to listen.
+func (c *Config) Address() string {
+	if c.ListenAddr != "" {
+		return c.ListenAddr
+	}
+	return ":" + strconv.Itoa(c.Port)
+}
+
+// AdminKey returns the operator's own admin key, empty when ADMIN_API_KEY is unset or is a published default.
+func (c *Config) AdminKey() core.Secret {
+	if k := c.AdminAPIKey.Reveal(); k == DefaultAdminKey || k == DefaultAdminKey2 {
+		return core.Secret{}
+	}
+	return c.AdminAPIKey
+}
+
+// unknownNames warns of SLUICE_* names that nothing reads.
+func unknownNames(set map[string]string) []string {
+	var known []string
+	t := reflect.TypeFor[Config]()
+	for i := range t.NumField() {
+		if n := t.Field(i).Tag.Get("env"); n != "" && n != "-" {
+			known = append(known, n)
+		}
+	}
+	var out []string
+	for name := range set {
+		if !strings.HasPrefix(name, "SLUICE_") || slices.Contains(known, name) || kubernetes(name) {
+			continue
+		}
+		msg := name + " is no setting and is ignored"
+		if near := nearest(strings.TrimPrefix(name, "SLUICE_"), known); near != "" {
+			msg += "; did you mean " + near + "?"
+		}
+		out = append(out, msg)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// kubernetes reports names that a cluster injects for a service called sluice.
+func kubernetes(name string) bool {
+	rest := strings.TrimPrefix(name, "SLUICE_")
+	return rest == "PORT" || strings.HasPrefix(rest, "PORT_") || strings.HasPrefix(rest, "SERVICE_") ||
+		strings.Contains(rest, "_SERVICE_") || strings.Contains(rest, "_PORT_") || strings.HasSuffix(rest, "_PORT")
+}
+
+func nearest(name string, known []string) string {
+	best, score := "", 5 // more than four edits is no slip
+	for _, k := range known {
+		for _, cand := range []string{k, strings.TrimPrefix(k, "SLUICE_")} {
+			if d := edits(name, cand); d < score {
+				best, score = k, d
+			}
+		}
+	}
+	return best
+}
+
+// edits is the Levenshtein distance.
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diag := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diag
+			if a[i] != b[j] {
+				cost = 1 + min(diag, row[j], row[j+1])
+			}
+			diag, row[j+1] = row[j+1], cost
+		}
+	}
+	return row[len(b)]
+}

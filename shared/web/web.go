@@ -1,0 +1,248 @@
+// Package web is what every request passes through before a handler: request id, client address, recovery from panics,
+// refusal while draining, and the access log. It writes no error body itself: the handler's dialect does.
+package web
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/shared/core"
+)
+
+// Info is what is known of one request. Handlers fill the lower half for the access log; only the handler's own
+// goroutine may touch it.
+type Info struct {
+	ID     string
+	Start  time.Time
+	Client netip.Addr // by TRUSTED_PROXIES; invalid when unknown
+	Direct bool       // from a loopback peer, for a loopback Host, by no proxy: the published defaults work
+
+	Account, Key, Node, Model string
+	Attempts                  int
+	ErrorCode                 string
+	Tokens                    core.Tokens
+	Quiet                     bool // keep it out of the access log: probes of load balancers
+}
+
+type infoKey struct{}
+
+// FromContext returns the request's Info; a fresh one when the middleware did not run, so that callers need no check.
+func FromContext(ctx context.Context) *Info {
+	if i, ok := ctx.Value(infoKey{}).(*Info); ok {
+		return i
+	}
+	return &Info{ID: NewID(), Start: time.Now()}
+}
+
+// NewID makes a request id: "req_" and 26 random characters.
+func NewID() string { return "req_" + strings.ToLower(rand.Text()) }
+
+// ErrorWriter writes an error in the dialect of the path.
+type ErrorWriter func(w http.ResponseWriter, r *http.Request, e *core.Error)
+
+// Options configures the middleware.
+type Options struct {
+	Log            *slog.Logger
+	AccessLog      bool
+	TrustedProxies []netip.Prefix
+	Error          ErrorWriter
+	Draining       *Drain // may be nil
+}
+
+// Wrap puts the middleware around next.
+func Wrap(next http.Handler, o Options) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		i := &Info{ID: NewID(), Start: time.Now()}
+		i.Client, i.Direct = client(r, o.TrustedProxies)
+		r = r.WithContext(context.WithValue(r.Context(), infoKey{}, i))
+		rec := &recorder{ResponseWriter: w}
+		rec.Header().Set("Request-Id", i.ID)
+		if o.Draining != nil {
+			if !o.Draining.enter() && !alwaysServed(r.URL.Path) {
+				rec.Header().Set("Connection", "close")
+				o.Error(rec, r, &core.Error{Code: core.CodeUnavailable, RetryAfter: 5 * time.Second,
+					Message: "The gateway is shutting down. Send the request again."})
+				o.Draining.leave()
+				return
+			}
+			defer o.Draining.leave()
+		}
+		defer finish(rec, r, i, &o)
+		next.ServeHTTP(rec, r)
+	})
+}
+
+// alwaysServed names the probes that must tell of draining rather than be refused for it.
+func alwaysServed(path string) bool {
+	return path == "/livez" || path == "/readyz" || path == "/health"
+}
+
+// finish recovers, then logs. A panic after the header went out aborts the connection, so that a client never takes half
+// an answer for a whole one.
+func finish(rec *recorder, r *http.Request, i *Info, o *Options) {
+	p := recover()
+	if p != nil && p != http.ErrAbortHandler {
+		i.ErrorCode = "panic"
+		o.Log.Error("panic", "request_id", i.ID, "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		if rec.status == 0 {
+			o.Error(rec, r, core.AsError(fmt.Errorf("panic: %v", p)))
+			p = nil
+		} else {
+			p = http.ErrAbortHandler
+		}
+	}
+	if o.AccessLog && !i.Quiet {
+		accessLog(rec, r, i, o.Log)
+	}
+	if p != nil {
+		panic(p)
+	}
+}
+
+func accessLog(rec *recorder, r *http.Request, i *Info, log *slog.Logger) {
+	attrs := make([]slog.Attr, 0, 16)
+	attrs = append(attrs,
+		slog.String("request_id", i.ID), slog.String("method", r.Method), slog.String("path", r.URL.Path),
+		slog.Int("status", rec.status), slog.Int64("bytes", rec.bytes),
+		slog.Float64("ms", float64(time.Since(i.Start).Microseconds())/1000), slog.String("client", i.Client.String()))
+	for _, a := range [...]struct{ k, v string }{{"account", i.Account}, {"key", i.Key}, {"node", i.Node}, {"model", i.Model}, {"error", i.ErrorCode}} {
+		if a.v != "" {
+			attrs = append(attrs, slog.String(a.k, a.v))
+		}
+	}
+	if i.Attempts > 0 {
+		attrs = append(attrs, slog.Int("attempts", i.Attempts), slog.Int64("tokens_in", i.Tokens.TotalInput()), slog.Int64("tokens_out", i.Tokens.Output))
+	}
+	log.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelInfo, "request", attrs...)
+}
+
+// recorder notes status and size. Unwrap lets http.ResponseController reach the server's own writer.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+func (r *recorder) WriteHeader(code int) {
+	if code >= 200 && r.status == 0 {
+		r.status = code
+	}
+	r.ResponseWriter.WriteHeader(code)
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	n, err := r.ResponseWriter.Write(p)
+	r.bytes += int64(n)
+	return n, err
+}
+
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// client finds the client's address: the peer, or, when the peer is a trusted proxy, the right-most address of
+// X-Forwarded-For that is not one. direct is the rule for published default credentials (DESIGN 9).
+func client(r *http.Request, trusted []netip.Prefix) (addr netip.Addr, direct bool) {
+	peer := parseAddr(r.RemoteAddr)
+	h := r.Header
+	direct = peer.IsLoopback() && loopbackHost(r.Host) &&
+		len(h["Forwarded"]) == 0 && len(h["X-Forwarded-For"]) == 0 && len(h["Via"]) == 0
+	addr = peer
+	if len(trusted) == 0 {
+		return addr, direct
+	}
+	hops := strings.Split(strings.Join(h["X-Forwarded-For"], ","), ",")
+	for n := len(hops) - 1; n >= 0 && contains(trusted, addr); n-- {
+		hop := parseAddr(strings.TrimSpace(hops[n]))
+		if !hop.IsValid() {
+			break
+		}
+		addr = hop
+	}
+	return addr, direct
+}
+
+func parseAddr(s string) netip.Addr {
+	if ap, err := netip.ParseAddrPort(s); err == nil {
+		return ap.Addr().Unmap().WithZone("")
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a.Unmap().WithZone("")
+}
+
+func contains(ps []netip.Prefix, a netip.Addr) bool {
+	for _, p := range ps {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+func loopbackHost(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	if strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.Unmap().IsLoopback()
+}
+
+// Drain counts requests in flight and, once started, refuses new ones. The zero value is ready.
+type Drain struct {
+	mu      sync.Mutex
+	n       int
+	started atomic.Bool
+	idle    chan struct{}
+}
+
+func (d *Drain) enter() bool {
+	d.mu.Lock()
+	d.n++
+	d.mu.Unlock()
+	return !d.started.Load()
+}
+
+func (d *Drain) leave() {
+	d.mu.Lock()
+	d.n--
+	if d.n == 0 && d.idle != nil {
+		close(d.idle)
+		d.idle = nil
+	}
+	d.mu.Unlock()
+}
+
+// Started reports whether the server is shutting down.
+func (d *Drain) Started() bool { return d.started.Load() }
+
+// Start refuses new requests and returns a channel that is closed when none is in flight.
+func (d *Drain) Start() <-chan struct{} {
+	d.started.Store(true)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := make(chan struct{})
+	if d.n == 0 {
+		close(c)
+	} else {
+		d.idle = c
+	}
+	return c
+}
