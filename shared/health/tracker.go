@@ -1,0 +1,182 @@
+// Package health keeps what is known of each node: failures, cool-downs, requests in flight. Traffic reports to it, the
+// router reads it, and changes are saved so that they survive a restart.
+package health
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/shared/core"
+	"sluice/shared/router"
+	"sluice/shared/store"
+)
+
+// Tracker holds the state of nodes in memory. It is safe for concurrent use.
+type Tracker struct {
+	states *store.Table[core.NodeState]
+	log    *slog.Logger
+	mu     sync.RWMutex
+	nodes  map[string]*Node
+}
+
+// New makes an empty tracker over the saved states.
+func New(states *store.Table[core.NodeState], log *slog.Logger) *Tracker {
+	return &Tracker{states: states, log: log, nodes: make(map[string]*Node)}
+}
+
+// Node is the state of one node.
+type Node struct {
+	id, account string
+	state       atomic.Pointer[core.NodeState]
+	inFlight    atomic.Int64
+	trial       atomic.Bool
+	mu          sync.Mutex // orders transitions
+	save        sync.Mutex // orders saves
+	dirty       atomic.Bool
+}
+
+// Node returns the node's state, read from the store on first sight. A store that cannot be read counts as "nothing
+// known": traffic will tell.
+func (t *Tracker) Node(ctx context.Context, id, account string) *Node {
+	t.mu.RLock()
+	n := t.nodes[id]
+	t.mu.RUnlock()
+	if n != nil {
+		return n
+	}
+	fresh := &Node{id: id, account: account}
+	r, err := t.states.Get(ctx, id)
+	switch {
+	case err == nil:
+		fresh.state.Store(&r.Value)
+	case !store.Missing(err):
+		t.log.Warn("state of a node could not be read", "node", id, "error", err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n := t.nodes[id]; n != nil {
+		return n
+	}
+	t.nodes[id] = fresh
+	return fresh
+}
+
+// Forget drops a node that was deleted, in memory and in the store.
+func (t *Tracker) Forget(ctx context.Context, id string) error {
+	t.mu.Lock()
+	delete(t.nodes, id)
+	t.mu.Unlock()
+	if err := t.states.Delete(ctx, id); err != nil && !store.Missing(err) {
+		return err
+	}
+	return nil
+}
+
+// Clear forgives a node everything: it was enabled, or its address or credential changed.
+func (t *Tracker) Clear(ctx context.Context, id, account string) error {
+	n := t.Node(ctx, id, account)
+	n.change(func(core.NodeState) core.NodeState { return core.NodeState{} })
+	n.trial.Store(false)
+	return t.Save(ctx, n)
+}
+
+// Save writes a node's state if it changed since the last save.
+func (t *Tracker) Save(ctx context.Context, n *Node) error {
+	if !n.dirty.Load() {
+		return nil
+	}
+	n.save.Lock()
+	defer n.save.Unlock()
+	if !n.dirty.Swap(false) {
+		return nil
+	}
+	now := n.State()
+	_, err := t.states.Upsert(ctx, n.id, func(s *core.NodeState) error {
+		*s = core.NodeState{}
+		if now != nil {
+			*s = *now
+		}
+		s.Node, s.Account = n.id, n.account
+		return nil
+	})
+	if err != nil {
+		n.dirty.Store(true)
+	}
+	return err
+}
+
+// State returns what is known, nil when nothing is. It is shared: read only.
+func (n *Node) State() *core.NodeState { return n.state.Load() }
+
+// InFlight returns the number of requests on the node from this process.
+func (n *Node) InFlight() int64 { return n.inFlight.Load() }
+
+// OnTrial reports whether a trial of the failed node is under way.
+func (n *Node) OnTrial() bool { return n.trial.Load() }
+
+// Begin counts a request in. trial claims the failed node's one trial: false when another request has it.
+func (n *Node) Begin(trial bool) bool {
+	if trial && !n.trial.CompareAndSwap(false, true) {
+		return false
+	}
+	n.inFlight.Add(1)
+	return true
+}
+
+// End counts it out and gives the trial back.
+func (n *Node) End(trial bool) {
+	n.inFlight.Add(-1)
+	if trial {
+		n.trial.Store(false)
+	}
+}
+
+func (n *Node) change(f func(core.NodeState) core.NodeState) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var s core.NodeState
+	if p := n.state.Load(); p != nil {
+		s = *p
+	}
+	s = f(s)
+	s.Node, s.Account = n.id, n.account
+	n.state.Store(&s)
+	n.dirty.Store(true)
+}
+
+// Failed records one counted failure.
+func (t *Tracker) Failed(n *Node, name, reason string, now time.Time, p router.Policy) {
+	var became bool
+	n.change(func(s core.NodeState) core.NodeState {
+		s, became = router.Failed(s, reason, now, p)
+		return s
+	})
+	if became {
+		t.log.Warn("node failed", "account", n.account, "node", name, "node_id", n.id, "reason", reason)
+	}
+}
+
+// Succeeded records a good answer. It costs nothing while nothing was wrong.
+func (t *Tracker) Succeeded(n *Node, name string) {
+	s := n.state.Load()
+	if s == nil || s.FailStreak == 0 && !s.Failed {
+		return
+	}
+	var recovered bool
+	n.change(func(s core.NodeState) core.NodeState {
+		s, _, recovered = router.Succeeded(s)
+		return s
+	})
+	if recovered {
+		t.log.Info("node recovered", "account", n.account, "node", name, "node_id", n.id)
+	}
+}
+
+// Cooled records a 429 for a model ("" for all).
+func (t *Tracker) Cooled(n *Node, name, model string, until time.Time, reason string, now time.Time) {
+	n.change(func(s core.NodeState) core.NodeState { return router.Cooled(s, model, until, reason, now) })
+	t.log.Warn("node is cooling down", "account", n.account, "node", name, "node_id", n.id, "model", model, "until", until.UTC().Format(time.RFC3339))
+}

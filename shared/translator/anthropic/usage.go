@@ -1,0 +1,131 @@
+package anthropic
+
+import (
+	"sluice/shared/core"
+	"sluice/shared/rawjson"
+	"sluice/shared/sse"
+)
+
+// Meter adds up what one answer used, from the events that say so. The zero value is ready.
+//
+// message_start has the input and its cache classes; message_delta has cumulative counts, which replace the earlier ones
+// where present. Compaction is billed beside the totals, in usage.iterations.
+type Meter struct {
+	Tokens core.Tokens
+	Model  string // as the upstream named it
+	ID     string // of the message
+	final  bool   // a message_delta with usage, or a whole message, was seen
+	delta  int64  // bytes of deltas, for an estimate when the end is missing
+	comp   core.Tokens
+}
+
+// envelope is roughly what of a delta event's data is not content.
+const envelope = 84
+
+// Event takes one event of a stream; kind is Kind(ev).
+func (m *Meter) Event(kind EventKind, ev sse.Event) {
+	switch kind {
+	case EventContent, EventEmpty, EventBlockStart:
+		if n := len(ev.Data) - envelope; n > 0 {
+			m.delta += int64(n)
+		}
+	case EventStart:
+		msg, err := rawjson.Find(ev.Data, "message")
+		if err == nil && msg.Kind() == rawjson.Object {
+			m.message(msg.Raw())
+		}
+	case EventDelta:
+		u, err := rawjson.Find(ev.Data, "usage")
+		if err == nil && u.Kind() == rawjson.Object && m.usage(u.Raw()) {
+			m.final = true
+		}
+	}
+}
+
+// Message takes a whole message, the body of a request that was not streamed.
+func (m *Meter) Message(body []byte) {
+	m.message(body)
+	m.final = true
+}
+
+func (m *Meter) message(obj []byte) {
+	var v [3]rawjson.Value
+	if rawjson.Scan(obj, []string{"id", "model", "usage"}, v[:]) != nil {
+		return
+	}
+	m.ID, _ = v[0].Text()
+	m.Model, _ = v[1].Text()
+	if v[2].Kind() == rawjson.Object {
+		m.usage(v[2].Raw())
+	}
+}
+
+// usage merges one usage object; false when it has no output count.
+func (m *Meter) usage(u []byte) bool {
+	var v [6]rawjson.Value
+	if rawjson.Scan(u, []string{"input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation", "output_tokens", "iterations"}, v[:]) != nil {
+		return false
+	}
+	t := &m.Tokens
+	set(&t.Input, v[0])
+	set(&t.CacheRead, v[1])
+	if v[3].Kind() == rawjson.Object {
+		var c [2]rawjson.Value
+		if rawjson.Scan(v[3].Raw(), []string{"ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"}, c[:]) == nil {
+			set(&t.CacheWrite5m, c[0])
+			set(&t.CacheWrite1h, c[1])
+		}
+	}
+	if total, ok := v[2].Int(); ok && total >= 0 && total != t.CacheWrite5m+t.CacheWrite1h {
+		// the split is missing or older than the total: what is not known to be 1-hour counts as 5-minute
+		t.CacheWrite1h = min(t.CacheWrite1h, total)
+		t.CacheWrite5m = total - t.CacheWrite1h
+	}
+	ok := set(&t.Output, v[4])
+	if v[5].Kind() == rawjson.Array {
+		m.iterations(v[5].Raw())
+	}
+	return ok
+}
+
+// iterations replaces the compaction tokens, which the totals leave out.
+func (m *Meter) iterations(list []byte) {
+	m.comp = core.Tokens{}
+	_ = rawjson.Elements(list, func(e rawjson.Value) bool {
+		if e.Kind() != rawjson.Object {
+			return true
+		}
+		var v [5]rawjson.Value
+		if rawjson.Scan(e.Raw(), []string{"type", "input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"}, v[:]) != nil || !v[0].TextEquals("compaction") {
+			return true
+		}
+		var t core.Tokens
+		set(&t.Input, v[1])
+		set(&t.Output, v[2])
+		set(&t.CacheRead, v[3])
+		set(&t.CacheWrite5m, v[4])
+		m.comp = m.comp.Add(t)
+		return true
+	})
+}
+
+// set stores a count that is present and sane.
+func set(dst *int64, v rawjson.Value) bool {
+	n, ok := v.Int()
+	if !ok || n < 0 {
+		return false
+	}
+	*dst = n
+	return true
+}
+
+// Result returns the tokens, and whether they are an estimate: when the final counts never came, the output is at least
+// a quarter of the bytes of content that passed.
+func (m *Meter) Result() (t core.Tokens, estimated bool) {
+	t = m.Tokens.Add(m.comp)
+	if m.final {
+		return t, false
+	}
+	t.Output = max(t.Output, (m.delta+3)/4)
+	return t, true
+}

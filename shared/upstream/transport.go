@@ -1,0 +1,175 @@
+package upstream
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/http/httpproxy"
+)
+
+// Policy says which addresses that a tenant entered may be dialled.
+type Policy struct {
+	AllowPrivate bool           // loopback and private ranges
+	Allow        []netip.Prefix // these ranges
+}
+
+// BlockedError is a dial that the policy forbids.
+type BlockedError struct{ Addr netip.Addr }
+
+// Error implements error.
+func (e *BlockedError) Error() string {
+	return "address is not public; the operator can allow it with UPSTREAM_ALLOW_PRIVATE"
+}
+
+var (
+	metadata = []netip.Addr{ // of clouds, outside the link-local range
+		netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("100.100.100.200"), netip.MustParseAddr("192.0.0.192"),
+		netip.MustParseAddr("168.63.129.16"),
+	}
+	reserved = []netip.Prefix{
+		netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
+		netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("::/96"),
+		netip.MustParsePrefix("fec0::/10"),
+	}
+	embedding = []netip.Prefix{ // IPv6 ranges that carry an IPv4 address, which is judged instead
+		netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2002::/16"),
+	}
+)
+
+// Check returns a *BlockedError when the address may not be dialled.
+func (p Policy) Check(a netip.Addr) error {
+	a = a.Unmap().WithZone("")
+	blocked := &BlockedError{Addr: a}
+	for _, m := range metadata {
+		if a == m {
+			return blocked
+		}
+	}
+	for i, e := range embedding {
+		if e.Contains(a) {
+			b := a.As16()
+			v4 := netip.AddrFrom4([4]byte(b[12:16]))
+			if i == 2 {
+				v4 = netip.AddrFrom4([4]byte(b[2:6]))
+			}
+			return p.Check(v4)
+		}
+	}
+	if a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsInterfaceLocalMulticast() || !a.IsValid() {
+		return blocked
+	}
+	for _, allow := range p.Allow {
+		if allow.Contains(a) {
+			return nil
+		}
+	}
+	if a.IsLoopback() || a.IsPrivate() || a.IsUnspecified() {
+		if p.AllowPrivate && !a.IsUnspecified() {
+			return nil
+		}
+		return blocked
+	}
+	for _, r := range reserved {
+		if r.Contains(a) {
+			return blocked
+		}
+	}
+	return nil
+}
+
+// Transports are the two ways out: Operator for addresses the operator set by environment, Guarded for those a tenant
+// entered. They share no connection, so that a guarded request never rides on an unguarded one.
+type Transports struct {
+	Operator http.RoundTripper
+	Guarded  http.RoundTripper
+}
+
+// TransportOptions configures NewTransports.
+type TransportOptions struct {
+	Policy     Policy
+	HTTPSProxy string // URL of a proxy for https upstreams, set by the operator
+	NoProxy    string
+}
+
+// NewTransports makes both.
+func NewTransports(o TransportOptions) *Transports {
+	return &Transports{Operator: newTransport(nil, o), Guarded: newTransport(&o.Policy, o)}
+}
+
+// CloseIdle closes idle connections of both.
+func (t *Transports) CloseIdle() {
+	for _, rt := range []http.RoundTripper{t.Operator, t.Guarded} {
+		if c, ok := rt.(interface{ CloseIdleConnections() }); ok {
+			c.CloseIdleConnections()
+		}
+	}
+}
+
+func newTransport(guard *Policy, o TransportOptions) http.RoundTripper {
+	free := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+	dial := free.DialContext
+	if guard != nil {
+		checked := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second,
+			// after resolution and for each address tried: a name cannot be changed in between
+			ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
+				ap, err := netip.ParseAddrPort(address)
+				if err != nil {
+					return fmt.Errorf("address %q: %w", address, err)
+				}
+				return guard.Check(ap.Addr())
+			}}
+		proxyAddr := hostPort(o.HTTPSProxy)
+		dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if proxyAddr != "" && addr == proxyAddr {
+				return free.DialContext(ctx, network, addr)
+			}
+			return checked.DialContext(ctx, network, addr)
+		}
+	}
+	proxies := (&httpproxy.Config{HTTPSProxy: o.HTTPSProxy, NoProxy: o.NoProxy}).ProxyFunc()
+	return &http.Transport{
+		DialContext: dial,
+		Proxy: func(r *http.Request) (*url.URL, error) {
+			u, err := proxies(r.URL)
+			if u != nil && guard != nil {
+				// the proxy resolves names itself, so only what is written as an address can be judged here
+				if a, perr := netip.ParseAddr(strings.Trim(r.URL.Hostname(), "[]")); perr == nil {
+					if cerr := guard.Check(a); cerr != nil {
+						return nil, cerr
+					}
+				}
+			}
+			return u, err
+		},
+		ForceAttemptHTTP2:      true,
+		DisableCompression:     true,
+		TLSHandshakeTimeout:    10 * time.Second,
+		IdleConnTimeout:        90 * time.Second,
+		MaxIdleConns:           1024,
+		MaxIdleConnsPerHost:    256,
+		ExpectContinueTimeout:  time.Second,
+		MaxResponseHeaderBytes: 1 << 20,
+	}
+}
+
+func hostPort(raw string) string {
+	u, err := url.Parse(raw)
+	if raw == "" || err != nil {
+		return ""
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
+		if port == "" {
+			port = "80"
+		}
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}

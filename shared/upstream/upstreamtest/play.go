@@ -1,0 +1,338 @@
+package upstreamtest
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// exchange is one request being answered.
+type exchange struct {
+	a       *Anthropic
+	w       http.ResponseWriter
+	rc      *http.ResponseController
+	ctx     context.Context
+	req     Request
+	fields  fields
+	id      string // request id
+	buf     []byte // scratch
+	pending []byte // events held back for one write
+	held    int
+	left    bool // the client left before the answer ended
+}
+
+// play answers with b.
+func (x *exchange) play(b Behaviour) {
+	// Bounded, so that a Func that returns itself fails rather than hangs.
+	for range 8 {
+		if b.spec == nil {
+			b = x.a.short
+		}
+		if b.spec.kind != kindFunc {
+			break
+		}
+		b = b.spec.choose(x.req)
+	}
+	s := b.spec
+	if s == nil || s.kind == kindFunc {
+		x.fail(http.StatusInternalServerError, "api_error", "the Func of the fake upstream gave no answer")
+		return
+	}
+	p := s.plan()
+	if !x.run(s, p.before, false) {
+		return
+	}
+	stream := string(x.fields.stream) == "true"
+	switch {
+	case s.kind == kindWire:
+		x.wire(p)
+	case s.kind == kindRaw:
+		x.raw(s, p)
+	case s.kind == kindStatus:
+		x.setHeaders(s)
+		x.fail(s.status, s.errType, s.message)
+	case p.failure != nil && (!stream || p.failure.at == BeforeHeaders):
+		x.setHeaders(s)
+		x.fail(statusOf(p.failure.errType), p.failure.errType, p.failure.message)
+	case stream:
+		x.stream(s, p)
+	default:
+		x.whole(s, p)
+	}
+}
+
+func (x *exchange) stream(s *spec, p *plan) {
+	h := x.w.Header()
+	h["Content-Type"] = x.a.eventStream
+	h["Cache-Control"] = x.a.noCache
+	x.a.setLimits(h)
+	x.setHeaders(s)
+	x.w.WriteHeader(http.StatusOK)
+	if p.flush && !x.flush() {
+		return
+	}
+	x.run(s, p.stream, true)
+}
+
+func (x *exchange) whole(s *spec, p *plan) {
+	h := x.w.Header()
+	h["Content-Type"] = x.a.json
+	x.a.setLimits(h)
+	body := x.appendHead(x.buf[:0], `{"model":`, p.wholeEnd)
+	x.buf = body
+	if !p.clean {
+		h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	}
+	x.setHeaders(s)
+	x.w.WriteHeader(http.StatusOK)
+	if p.flush && !x.flush() {
+		return
+	}
+	half := len(body) / 2
+	for i, o := range p.whole {
+		if o.kind == opWrite {
+			if i == len(p.whole)-1 {
+				break // nothing follows: one write for both halves
+			}
+			if !x.send(body[:half]) || !x.flush() {
+				return
+			}
+			body = body[half:]
+			continue
+		}
+		if !x.step(o, true) {
+			return
+		}
+	}
+	x.send(body)
+}
+
+func (x *exchange) raw(s *spec, p *plan) {
+	h := x.w.Header()
+	clear(h)
+	h["Content-Type"] = nil // else net/http would guess one
+	if !p.flush {
+		n := 0
+		for _, c := range s.chunks {
+			n += len(c)
+		}
+		h["Content-Length"] = []string{strconv.Itoa(n)}
+	}
+	for name, values := range s.rawHeader {
+		h[http.CanonicalHeaderKey(name)] = values
+	}
+	x.setHeaders(s)
+	x.w.WriteHeader(s.status)
+	if p.flush && !x.flush() {
+		return
+	}
+	x.run(s, p.stream, true)
+}
+
+// wire writes to the connection itself.
+func (x *exchange) wire(p *plan) {
+	conn, _, err := x.rc.Hijack()
+	if err != nil {
+		x.left = true
+		return
+	}
+	defer conn.Close()
+	for _, o := range p.stream {
+		switch o.kind {
+		case opWrite:
+			if _, err := conn.Write(o.data); err != nil {
+				x.left = true
+				return
+			}
+		case opPause:
+			if !x.wait(o.pause) {
+				return
+			}
+		}
+	}
+}
+
+// run plays steps and says whether the answer goes on.
+func (x *exchange) run(s *spec, ops []op, headersSent bool) bool {
+	for i := range ops {
+		o := &ops[i]
+		switch o.kind {
+		case opWrite:
+			if !x.emit(s, o.data) {
+				return false
+			}
+		case opStart:
+			if !x.emit(s, x.messageStart(s, o.half)) {
+				return false
+			}
+		default:
+			if !x.release(s) || !x.step(*o, headersSent) {
+				return false
+			}
+		}
+	}
+	return x.release(s)
+}
+
+func (x *exchange) messageStart(s *spec, half bool) []byte {
+	const head = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"model\":"
+	x.buf = x.appendHead(x.buf[:0], head, s.made.startEnd)
+	event := x.buf
+	if s.crlf {
+		event = toCRLF(event)
+	}
+	if half {
+		event = event[:len(event)/2]
+	}
+	return event
+}
+
+// appendHead appends head, the model as asked, a new message id, and tail.
+func (x *exchange) appendHead(dst []byte, head string, tail []byte) []byte {
+	dst = append(dst, head...)
+	model := x.fields.model
+	if len(model) == 0 {
+		model = []byte(`""`)
+	}
+	dst = append(dst, model...)
+	dst = append(dst, `,"id":"`...)
+	dst = appendID(dst, "msg_", x.a.nextID())
+	return append(dst, tail...)
+}
+
+// emit writes one event as the behaviour frames it.
+func (x *exchange) emit(s *spec, data []byte) bool {
+	if s.batch == 0 {
+		return x.frame(s, data)
+	}
+	x.pending = append(x.pending, data...)
+	x.held++
+	if x.held == s.batch {
+		return x.release(s)
+	}
+	return true
+}
+
+// release writes what emit held back.
+func (x *exchange) release(s *spec) bool {
+	if x.held == 0 {
+		return true
+	}
+	ok := x.frame(s, x.pending)
+	x.pending, x.held = x.pending[:0], 0
+	return ok
+}
+
+func (x *exchange) frame(s *spec, data []byte) bool {
+	if s.split > 0 {
+		for len(data) > s.split {
+			if !x.send(data[:s.split]) || !x.flush() {
+				return false
+			}
+			data = data[s.split:]
+		}
+	}
+	return x.send(data) && x.flush()
+}
+
+func (x *exchange) send(data []byte) bool {
+	if x.ctx.Err() != nil {
+		x.left = true
+		return false
+	}
+	if _, err := x.w.Write(data); err != nil {
+		x.left = true
+	}
+	return !x.left
+}
+
+func (x *exchange) flush() bool {
+	if x.rc.Flush() != nil {
+		x.left = true
+	}
+	return !x.left
+}
+
+// step plays a step that is not a write, and says whether the answer goes on.
+func (x *exchange) step(o op, headersSent bool) bool {
+	switch o.kind {
+	case opPause:
+		return x.wait(o.pause)
+	case opSilence:
+		select {
+		case <-x.ctx.Done():
+			x.left = true
+		case <-x.a.closing:
+		}
+		return false
+	case opCut:
+		if o.end != EndClean || !headersSent {
+			x.hangUp(o.end)
+		}
+		return false
+	}
+	return true
+}
+
+func (x *exchange) wait(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-x.ctx.Done():
+		x.left = true
+	case <-x.a.closing:
+	}
+	return false
+}
+
+// hangUp ends the connection without the end of the HTTP body.
+func (x *exchange) hangUp(end End) {
+	conn, _, err := x.rc.Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok && end == EndReset {
+		_ = tcp.SetLinger(0) // makes Close send RST
+	}
+	_ = conn.Close()
+}
+
+func (x *exchange) setHeaders(s *spec) {
+	h := x.w.Header()
+	for _, f := range s.header {
+		if f[1] == "" {
+			h.Del(f[0])
+			continue
+		}
+		h.Set(f[0], f[1])
+	}
+}
+
+// fail answers with an error body.
+func (x *exchange) fail(status int, errType, message string) {
+	x.answer(status, appendError(x.buf[:0], errType, message, x.id))
+}
+
+// refuse is fail with the type that belongs to the status.
+func (x *exchange) refuse(status int, message string) {
+	errType, usual := errorOf(status)
+	if message == "" {
+		message = usual
+	}
+	x.fail(status, errType, message)
+}
+
+// answer sends a JSON body.
+func (x *exchange) answer(status int, body []byte) {
+	h := x.w.Header()
+	if h["Content-Type"] == nil {
+		h["Content-Type"] = x.a.json
+	}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	x.w.WriteHeader(status)
+	x.send(body)
+}

@@ -1,0 +1,27 @@
+package upstreamtest
+
+import "testing"
+
+// NewAnthropic is [StartAnthropic] for tests: it fails tb if it cannot start,
+// and closes the fake when tb ends.
+func NewAnthropic(tb testing.TB, opts ...Option) *Anthropic {
+	tb.Helper()
+	a, err := StartAnthropic(opts...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(a.Close)
+	return a
+}
+
+// NewRefused is [Refused] for tests: a URL that refuses connections until tb
+// ends.
+func NewRefused(tb testing.TB) string {
+	tb.Helper()
+	url, release, err := Refused()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(release)
+	return url
+}

@@ -1,0 +1,77 @@
+package upstreamtest
+
+import (
+	"encoding/json"
+	"hash/fnv"
+)
+
+// ToolThenText is the two turns of a tool call. A request that offers the tool
+// and whose last message has no tool_result is answered by a tool_use of it
+// with the input, a JSON object; then the final text follows. Requests that do
+// not offer the tool, as the side requests of real clients, get the text at
+// once. The tool_use id is derived from the request's body.
+func ToolThenText(name, input, finalText string) Behaviour {
+	final := Reply(Text(finalText))
+	cut1, cut2 := len(input)/3, 2*len(input)/3
+	return Func(func(r Request) Behaviour {
+		if !r.HasTool(name) || r.HasToolResult() {
+			return final
+		}
+		sum := fnv.New64a()
+		_, _ = sum.Write(r.Body)
+		id := string(appendID(nil, "toolu_", sum.Sum64()))
+		return Reply(ToolUse(id, name, input[:cut1], input[cut1:cut2], input[cut2:]))
+	})
+}
+
+// HasTool tells whether the body's tools have one of the given name.
+func (r Request) HasTool(name string) bool {
+	var body struct {
+		Tools []struct {
+			Name string `json:"name"`
+		} `json:"tools"`
+	}
+	if r.Decode(&body) != nil {
+		return false
+	}
+	for _, t := range body.Tools {
+		if t.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// HasToolResult tells whether the last message of the conversation has a
+// tool_result block. System messages, which clients may add at the end, are
+// passed over.
+func (r Request) HasToolResult() bool {
+	var body struct {
+		Messages []struct {
+			Role    string          `json:"role"`
+			Content json.RawMessage `json:"content"`
+		} `json:"messages"`
+	}
+	if r.Decode(&body) != nil {
+		return false
+	}
+	for i := len(body.Messages) - 1; i >= 0; i-- {
+		m := body.Messages[i]
+		if m.Role == "system" {
+			continue
+		}
+		var blocks []struct {
+			Type string `json:"type"`
+		}
+		if json.Unmarshal(m.Content, &blocks) != nil {
+			return false // a plain string
+		}
+		for _, b := range blocks {
+			if b.Type == "tool_result" {
+				return true
+			}
+		}
+		return false
+	}
+	return false
+}
