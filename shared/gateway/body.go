@@ -1,0 +1,176 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"math/bits"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/shared/core"
+)
+
+const (
+	smallestBody = 12 // log2: 4 KiB
+	largestBody  = 26 // log2: 64 MiB
+)
+
+// bodyPool lends buffers for request bodies and bounds what all of them hold together.
+type bodyPool struct {
+	limit int64
+	used  atomic.Int64
+	pools [largestBody - smallestBody + 1]sync.Pool
+}
+
+// body is a request body, kept until the last of its readers is closed: the transport may still be sending when the
+// answer is already there.
+type body struct {
+	pool  *bodyPool
+	class int // index of the pool; -1: none
+	buf   []byte
+	refs  atomic.Int32
+}
+
+// readBody reads the whole body, at most max bytes. Errors are *core.Error, or the client's own read error.
+func (p *bodyPool) readBody(w http.ResponseWriter, r *http.Request, max int64) (*body, error) {
+	tooLarge := &core.Error{Code: core.CodeTooLarge, Message: "Request body is larger than the gateway's limit of " + sizeText(max) + "."}
+	if r.ContentLength > max {
+		return nil, tooLarge
+	}
+	b := &body{pool: p, class: -1}
+	b.refs.Store(1)
+	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
+		return b, nil
+	}
+	size := r.ContentLength + 1 // one more, so that the read that fills it also meets the end
+	if r.ContentLength < 0 {
+		size = 64 << 10
+	}
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(bodyDeadline))
+	defer func() { _ = rc.SetReadDeadline(time.Time{}) }()
+	if err := b.grow(size); err != nil {
+		return nil, err
+	}
+	for {
+		n, err := r.Body.Read(b.buf[len(b.buf):cap(b.buf)])
+		b.buf = b.buf[:len(b.buf)+n]
+		switch {
+		case int64(len(b.buf)) > max:
+			b.release()
+			return nil, tooLarge
+		case errors.Is(err, io.EOF):
+			return b, nil
+		case err != nil:
+			b.release()
+			return nil, err
+		}
+		if len(b.buf) == cap(b.buf) {
+			if err := b.grow(int64(cap(b.buf)) * 2); err != nil {
+				b.release()
+				return nil, err
+			}
+		}
+	}
+}
+
+// bodyDeadline bounds how long a client may take to send its body.
+const bodyDeadline = 5 * time.Minute
+
+// grow moves the body into a buffer of at least size bytes.
+func (b *body) grow(size int64) error {
+	class := max(bits.Len64(uint64(size-1)), smallestBody) - smallestBody
+	if class >= len(b.pool.pools) {
+		return core.E(core.CodeTooLarge, "Request body is too large.")
+	}
+	capacity := int64(1) << (class + smallestBody)
+	if b.pool.used.Add(capacity) > b.pool.limit {
+		b.pool.used.Add(-capacity)
+		return &core.Error{Code: core.CodeOverloaded, RetryAfter: time.Second,
+			Message: "The gateway holds as many request bodies as its memory allows. Send the request again."}
+	}
+	var next []byte
+	if v, ok := b.pool.pools[class].Get().(*[]byte); ok {
+		next = (*v)[:0]
+	} else {
+		next = make([]byte, 0, capacity)
+	}
+	next = append(next, b.buf...)
+	b.free()
+	b.buf, b.class = next, class
+	return nil
+}
+
+func (b *body) free() {
+	if b.class < 0 {
+		return
+	}
+	b.pool.used.Add(-(int64(1) << (b.class + smallestBody)))
+	full := b.buf[:0]
+	b.pool.pools[b.class].Put(&full)
+	b.buf, b.class = nil, -1
+}
+
+func (b *body) release() {
+	if b.refs.Add(-1) == 0 {
+		b.free()
+	}
+}
+
+// reader returns a reader over parts, which lie in the body's buffer or outlive it. It holds the buffer until closed.
+func (b *body) reader(parts ...[]byte) *bodyReader {
+	b.refs.Add(1)
+	r := &bodyReader{b: b}
+	copy(r.parts[:], parts)
+	return r
+}
+
+// bodyReader reads up to three parts in a row: a body with its model replaced is two pieces around a new name, and the
+// megabyte between need not be copied.
+type bodyReader struct {
+	mu    sync.Mutex // the transport closes from another goroutine than it reads from
+	b     *body
+	parts [3][]byte
+	i     int
+}
+
+func (r *bodyReader) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.b == nil {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	for r.i < len(r.parts) {
+		if len(r.parts[r.i]) == 0 {
+			r.i++
+			continue
+		}
+		n := copy(p, r.parts[r.i])
+		r.parts[r.i] = r.parts[r.i][n:]
+		return n, nil
+	}
+	return 0, io.EOF
+}
+
+func (r *bodyReader) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.b != nil {
+		r.b.release()
+		r.b = nil
+		r.parts = [3][]byte{}
+	}
+	return nil
+}
+
+func sizeText(n int64) string {
+	switch {
+	case n >= 1<<20 && n%(1<<20) == 0:
+		return itoa(n>>20) + " MiB"
+	case n >= 1<<10 && n%(1<<10) == 0:
+		return itoa(n>>10) + " KiB"
+	}
+	return itoa(n) + " bytes"
+}

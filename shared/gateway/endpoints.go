@@ -1,0 +1,226 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"sluice/shared/core"
+	"sluice/shared/rawjson"
+	"sluice/shared/router"
+	"sluice/shared/translator/anthropic"
+	"sluice/shared/upstream"
+)
+
+// messages serves POST /v1/messages.
+func (x *exchange) messages() {
+	if err := x.prepare(); err != nil {
+		x.fail(err)
+		return
+	}
+	if x.rec.Stream {
+		x.streamed()
+	} else {
+		x.whole(true)
+	}
+}
+
+// countTokens serves POST /v1/messages/count_tokens.
+func (x *exchange) countTokens() {
+	if err := x.prepare(); err != nil {
+		x.fail(err)
+		return
+	}
+	x.rec.Stream = false
+	x.whole(false)
+}
+
+// prepare reads, looks and admits. A body that is no request is refused before it costs the key anything.
+func (x *exchange) prepare() error {
+	if err := x.readBody(); err != nil {
+		return err
+	}
+	if err := x.look(); err != nil {
+		return err
+	}
+	return x.admit()
+}
+
+// modelsPatience is how long a node may take to list its models: Claude Code waits 3 s.
+const modelsPatience = 2 * time.Second
+
+// models serves GET /v1/models and /v1/models/{id}: from a node, or, when none answers in time, from the list of models
+// that this version knows.
+func (x *exchange) models() {
+	if err := x.admit(); err != nil {
+		x.fail(err)
+		return
+	}
+	x.brief = true
+	x.fallback = x.knownModels
+	w := x.startWatch(modelsPatience, nil)
+	x.watch = w
+	defer w.stop()
+	start := time.Now()
+	x.forward(func(ctx context.Context, a *attempt) outcome {
+		left := modelsPatience - time.Since(start)
+		if left <= 0 {
+			if a.body != nil {
+				_ = a.body.Close()
+			}
+			return outcome{f: upstream.Failure{Class: upstream.Timeout, Reason: errSilence.Error()}}
+		}
+		setNode(x.w.Header(), false, a.node.Name)
+		w.attempt(a.cancel, left)
+		return a.whole(ctx, false)
+	})
+}
+
+// knownModels answers from the built-in list.
+func (x *exchange) knownModels() {
+	x.rec.Node, x.rec.NodeName = "", ""
+	h := x.w.Header()
+	delete(h, "X-Proxy-Node")
+	body := anthropic.ModelList()
+	if id, ok := strings.CutPrefix(x.path, "/v1/models/"); ok {
+		if body = anthropic.ModelObject(id); body == nil {
+			x.fail(core.E(core.CodeNotFound, "model: "+clip(id, 100)+" is not known here, and no node could be asked."))
+			return
+		}
+	}
+	x.limitHeaders(h)
+	h["Content-Type"] = jsonType
+	x.rec.Status = http.StatusOK
+	x.writeBody(http.StatusOK, body)
+}
+
+// prepareBody makes the body of one attempt: the client's bytes, with the model's name replaced where the node has
+// another name for it.
+func (a *attempt) prepareBody() {
+	b := a.x.body
+	if b == nil || len(b.buf) == 0 {
+		a.body, a.size = nil, 0
+		return
+	}
+	doc := b.buf
+	if a.sent == a.x.name || !a.x.model.Exists() {
+		a.body, a.size = b.reader(doc), int64(len(doc))
+		return
+	}
+	name := rawjson.AppendString(nil, a.sent)
+	at, end := a.x.model.Offset(), a.x.model.Offset()+len(a.x.model.Raw())
+	a.body = b.reader(doc[:at], name, doc[end:])
+	a.size = int64(len(doc) - (end - at) + len(name))
+}
+
+// freeBody gives the request's body back once no other attempt can need it.
+func (x *exchange) freeBody() {
+	if x.body != nil {
+		x.body.release()
+		x.body = nil
+	}
+}
+
+// giveUp answers with the best of what the attempts brought, or with why none was made.
+func (x *exchange) giveUp(last outcome, choice router.Choice) {
+	if x.watch != nil {
+		x.watch.stop()
+	}
+	if x.fallback != nil && last.f.Class != upstream.Stopped {
+		x.fallback()
+		return
+	}
+	var e *core.Error
+	switch {
+	case last.f.Class == upstream.Stopped:
+		e = &core.Error{Code: core.CodeUnavailable, RetryAfter: 5 * time.Second, Message: "The gateway is shutting down. Send the request again."}
+	case last.status != 0 && rawjson.Scan(last.body, nil, nil) == nil:
+		x.passError(last, choice)
+		return
+	case last.stream.Type != "":
+		x.passStreamError(last.stream)
+		return
+	case x.rec.Attempts > 0:
+		e = upstreamError(last.f)
+	default:
+		e = x.noNode(choice)
+	}
+	if s := x.watch.stream; s != nil && s.started {
+		x.rec.Status, x.rec.ErrorCode = http.StatusOK, string(e.Code)
+		x.sendErrorEvent(anthropic.ErrorType(e.Code), e.Message)
+		return
+	}
+	x.fail(e)
+}
+
+// passError passes an upstream's error on as it is: clients act on its wording.
+func (x *exchange) passError(o outcome, choice router.Choice) {
+	parsed := anthropic.ParseError(o.body)
+	x.rec.ErrorCode = clipID("upstream_" + parsed.Type)
+	if s := x.watch.stream; s != nil && s.started {
+		x.rec.Status = http.StatusOK
+		if parsed.Type == "" {
+			parsed = anthropic.StreamError{Type: "api_error", Message: "The upstream answered with status " + itoa(int64(o.status)) + "."}
+		}
+		x.sendErrorEvent(parsed.Type, parsed.Message)
+		return
+	}
+	h := x.w.Header()
+	upstream.CopyAnswer(h, o.header)
+	x.limitHeaders(h)
+	if o.f.Class == upstream.RateLimited && choice.Why == router.Cooling && choice.Wait > 0 {
+		// all nodes cool: the client need not wait longer than for the first of them
+		if sent := upstream.RetryAfter(o.header, x.g.o.Now()); sent == 0 || choice.Wait < sent {
+			delete(h, "Retry-After-Ms")
+			h["Retry-After"] = []string{itoa(seconds(choice.Wait))}
+		}
+	}
+	h["Content-Length"] = []string{itoa(int64(len(o.body)))}
+	x.rec.Status = o.status
+	x.writeBody(o.status, o.body)
+}
+
+// passStreamError passes on an error event that came in place of an answer.
+func (x *exchange) passStreamError(e anthropic.StreamError) {
+	x.rec.ErrorCode = clipID("upstream_" + e.Type)
+	if s := x.watch.stream; s != nil && s.started {
+		x.rec.Status = http.StatusOK
+		x.sendErrorEvent(e.Type, e.Message)
+		return
+	}
+	body := anthropic.AppendError(nil, e.Type, e.Message, x.info.ID)
+	h := x.w.Header()
+	h["Content-Type"] = jsonType
+	h["Content-Length"] = []string{itoa(int64(len(body)))}
+	x.rec.Status = e.Status()
+	x.writeBody(x.rec.Status, body)
+}
+
+// upstreamError is our own error for an attempt that brought no answer to pass on.
+func upstreamError(f upstream.Failure) *core.Error {
+	switch {
+	case f.Class == upstream.Timeout:
+		return core.E(core.CodeTimeout, "The upstream did not answer in time. Send the request again.")
+	case f.Class == upstream.Stopped:
+		return core.E(core.CodeUnavailable, "The gateway is shutting down. Send the request again.")
+	case f.Class == upstream.Overloaded:
+		return core.E(core.CodeOverloaded, "The upstream is overloaded. Send the request again.")
+	case f.Class == upstream.RateLimited:
+		return &core.Error{Code: core.CodeRateLimited, RetryAfter: f.RetryAfter, Message: "The upstream refused the request for its rate limit."}
+	}
+	return core.E(core.CodeBadGateway, "The upstream node gave no usable answer ("+f.Reason+"). Send the request again; if it lasts, ask the operator of the gateway.")
+}
+
+// noNode says why no node could be tried.
+func (x *exchange) noNode(c router.Choice) *core.Error {
+	switch c.Why {
+	case router.NoModel:
+		return core.E(core.CodeNotFound, "model: no node of this account serves "+clip(x.name, 100)+".")
+	case router.Cooling:
+		return &core.Error{Code: core.CodeRateLimited, RetryAfter: c.Wait, Message: "All nodes of this account are rate limited by their upstreams. Try again in " + itoa(seconds(c.Wait)) + "s."}
+	case router.Failing:
+		return &core.Error{Code: core.CodeUnavailable, RetryAfter: max(c.Wait, time.Second), Message: "All nodes of this account are down. They are tried again within " + itoa(seconds(c.Wait)) + "s."}
+	}
+	return core.E(core.CodeUnavailable, "This account has no enabled node. Add or enable one in the admin interface.")
+}

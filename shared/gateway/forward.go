@@ -1,0 +1,268 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"sluice/shared/directory"
+	"sluice/shared/health"
+	"sluice/shared/router"
+	"sluice/shared/translator/anthropic"
+	"sluice/shared/upstream"
+)
+
+const (
+	maxAttempts = 8 // of one request, on all nodes together
+	backoffStep = 150 * time.Millisecond
+	maxErrBody  = 1 << 20 // of an upstream's error that is passed on
+)
+
+// The causes that cancel an attempt or a request.
+var (
+	errSilence  = errors.New("upstream was silent for too long")
+	ErrDraining = errors.New("the gateway is shutting down") // cause of the base context's cancellation
+)
+
+// outcome is what one attempt came to.
+type outcome struct {
+	f    upstream.Failure
+	done bool // the client has its answer or the beginning of one, or is gone: nothing more can be tried
+
+	// an error answer of the upstream, whole, to pass on if nothing better comes
+	status int
+	header http.Header
+	body   []byte
+	// an error event in place of content, to pass on likewise
+	stream anthropic.StreamError
+}
+
+func (o *outcome) answered() bool { return o.status != 0 || o.stream.Type != "" }
+
+// attempt is one try at one node.
+type attempt struct {
+	x     *exchange
+	node  *directory.Node
+	state *health.Node
+	sent  string // model name that the node is sent
+	body  io.ReadCloser
+	size  int64
+
+	cancel context.CancelCauseFunc
+}
+
+// candidates are the account's nodes as the router sees them, with what this request did to each.
+type candidates struct {
+	list   []router.Candidate
+	states []*health.Node
+	tries  []int
+	blamed []bool
+	again  []bool // the last failure may pass on the same node
+}
+
+func (x *exchange) candidates() *candidates {
+	nodes := x.account.Nodes
+	c := &candidates{list: make([]router.Candidate, len(nodes)), states: make([]*health.Node, len(nodes)),
+		tries: make([]int, len(nodes)), blamed: make([]bool, len(nodes)), again: make([]bool, len(nodes))}
+	for i := range nodes {
+		c.list[i].Node = &nodes[i].Node
+		c.states[i] = x.g.o.Health.Node(x.r.Context(), nodes[i].ID, nodes[i].Account)
+	}
+	return c
+}
+
+func (c *candidates) refresh() {
+	for i, s := range c.states {
+		c.list[i].State, c.list[i].InFlight, c.list[i].Trial = s.State(), s.InFlight(), s.OnTrial()
+	}
+}
+
+// forward tries nodes until one answers, and makes sure that the client gets an answer. try makes one attempt.
+func (x *exchange) forward(try func(context.Context, *attempt) outcome) {
+	c := x.candidates()
+	req := router.Request{Model: x.name, Session: x.sess, Active: x.account.ActiveNode, Policy: x.policy()}
+	var last outcome
+	for pass := 0; ; {
+		c.refresh()
+		req.Now = x.g.o.Now()
+		choice := router.Pick(c.list, &req, random)
+		if choice.Index < 0 {
+			if last.done {
+				return
+			}
+			if x.rec.Attempts > 0 && x.rec.Attempts < maxAttempts && pass+1 < x.retryMax() && c.nextPass() {
+				pass++
+				if x.backoff(pass) {
+					continue
+				}
+				x.gone()
+				return
+			}
+			x.giveUp(last, choice)
+			return
+		}
+		if x.rec.Attempts == maxAttempts {
+			x.giveUp(last, router.Choice{Index: -1, Why: router.Tried})
+			return
+		}
+		i := choice.Index
+		if !c.states[i].Begin(choice.Trial) {
+			continue // another request took the trial: Pick sees it now
+		}
+		out := x.tryNode(&x.account.Nodes[i], c.states[i], try)
+		c.states[i].End(choice.Trial)
+		c.tries[i]++
+		c.list[i].Tried = true
+		c.again[i] = out.f.Class == upstream.Connection || out.f.Class == upstream.Server || out.f.Class == upstream.Overloaded
+		x.report(&x.account.Nodes[i], c.states[i], out.f, !c.blamed[i])
+		c.blamed[i] = c.blamed[i] || out.f.Blames()
+		if out.done {
+			return
+		}
+		if out.answered() || !last.answered() {
+			last = out
+		}
+		if !out.f.Retryable() {
+			x.giveUp(out, router.Choice{Index: -1, Why: router.Tried})
+			return
+		}
+	}
+}
+
+// nextPass makes the nodes whose failure may have passed eligible again; false when there is none.
+func (c *candidates) nextPass() bool {
+	any := false
+	for i := range c.list {
+		if c.tries[i] > 0 && c.again[i] {
+			c.list[i].Tried = false
+			any = true
+		}
+	}
+	return any
+}
+
+// backoff waits before trying the same nodes again; false when the client left meanwhile.
+func (x *exchange) backoff(pass int) bool {
+	d := time.Duration(pass) * backoffStep
+	d = d/2 + time.Duration(random()%uint64(d))
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-x.r.Context().Done():
+		return false
+	}
+}
+
+// tryNode makes one attempt at a node.
+func (x *exchange) tryNode(n *directory.Node, s *health.Node, try func(context.Context, *attempt) outcome) outcome {
+	x.rec.Attempts++
+	x.rec.Node, x.rec.NodeName = n.ID, n.Name
+	a := &attempt{x: x, node: n, state: s, sent: router.SentModel(&n.Node, x.name)}
+	x.rec.ServedModel = a.sent
+	a.prepareBody()
+	ctx, cancel := context.WithCancelCause(x.r.Context())
+	a.cancel = cancel
+	defer cancel(nil)
+	return try(ctx, a)
+}
+
+// send sends the request to the attempt's node. On failure the outcome tells why.
+func (a *attempt) send(ctx context.Context) (*http.Response, outcome) {
+	client := a.x.g.o.Upstreams[a.node.Kind]
+	if client == nil {
+		if a.body != nil {
+			_ = a.body.Close()
+		}
+		return nil, outcome{f: upstream.Failure{Class: upstream.Server, Reason: "this build has no upstream of kind " + string(a.node.Kind)}}
+	}
+	resp, err := client.Send(ctx, upstream.Target{Node: &a.node.Node, Credential: a.node.Credential},
+		&upstream.Request{Method: a.x.r.Method, Path: a.x.path, Query: a.x.r.URL.RawQuery, Header: a.x.r.Header, Body: a.body, Length: a.size})
+	if err != nil {
+		return nil, a.broken(ctx, err)
+	}
+	a.x.rec.UpstreamID = clipID(upstream.RequestID(resp.Header))
+	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
+		return resp, outcome{}
+	}
+	defer resp.Body.Close()
+	o := outcome{status: resp.StatusCode, header: resp.Header}
+	o.body, err = io.ReadAll(io.LimitReader(resp.Body, maxErrBody))
+	if ctx.Err() != nil {
+		return nil, a.broken(ctx, err)
+	}
+	o.f = client.Classify(resp.StatusCode, resp.Header, o.body)
+	if resp.StatusCode < 400 { // a redirect or an interim status is no answer to pass on
+		o.status = 0
+	}
+	return nil, o
+}
+
+// broken judges an attempt that ended without an answer: whose doing was it?
+func (a *attempt) broken(ctx context.Context, err error) outcome {
+	switch {
+	case a.x.r.Context().Err() != nil:
+		return a.x.interrupted()
+	case errors.Is(context.Cause(ctx), errSilence):
+		return outcome{f: upstream.Failure{Class: upstream.Timeout, Reason: errSilence.Error()}}
+	}
+	return outcome{f: upstream.ClassifyError(err)}
+}
+
+// interrupted is the outcome when the request's own context ended: the client left, or the server stops.
+func (x *exchange) interrupted() outcome {
+	if errors.Is(context.Cause(x.r.Context()), ErrDraining) {
+		return outcome{done: false, f: upstream.Failure{Class: upstream.Stopped, Reason: "shutdown"}}
+	}
+	x.gone()
+	return outcome{done: true}
+}
+
+// policy is the account's, else the gateway's.
+func (x *exchange) policy() router.Policy {
+	p := router.Policy{FailThreshold: x.g.s.FailThreshold, TrialAfter: x.g.s.TrialAfter}
+	if x.account.FailLimit > 0 {
+		p.FailThreshold = x.account.FailLimit
+	}
+	if x.account.HealthSec > 0 {
+		p.TrialAfter = time.Duration(x.account.HealthSec) * time.Second
+	}
+	return p
+}
+
+func (x *exchange) retryMax() int {
+	if x.brief {
+		return 1
+	}
+	if x.account.Retries > 0 {
+		return x.account.Retries
+	}
+	return x.g.s.RetryMax
+}
+
+// report tells the tracker what the attempt showed of the node. One request counts at most one failure against a node.
+func (x *exchange) report(n *directory.Node, s *health.Node, f upstream.Failure, first bool) {
+	now, h := x.g.o.Now(), x.g.o.Health
+	switch {
+	case f.Class == upstream.RateLimited:
+		h.Cooled(s, n.Name, router.SentModel(&n.Node, x.name), now.Add(f.RetryAfter), f.Reason, now)
+	case f.Blames():
+		if !first || x.brief {
+			return
+		}
+		h.Failed(s, n.Name, f.Reason, now, x.policy())
+	case f.Class == upstream.OK && f.Status == 0:
+		return // ended by the client or by us: says nothing of the node
+	case f.Class == upstream.Stopped:
+		return
+	default:
+		h.Succeeded(s, n.Name)
+		if s.State() == nil {
+			return
+		}
+	}
+	x.touched = append(x.touched, s)
+}

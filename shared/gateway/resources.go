@@ -1,0 +1,208 @@
+package gateway
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"sluice/shared/core"
+	"sluice/shared/rawjson"
+	"sluice/shared/router"
+	"sluice/shared/store"
+	"sluice/shared/upstream"
+)
+
+// Batches, files and skills live on one node: the one that made them. Bodies are streamed, so there is one attempt.
+
+const (
+	maxBatch    = 256 << 20
+	maxFile     = 500 << 20
+	maxCreated  = 1 << 20 // bytes of the answer to a creation
+	resourceTTL = 180 * 24 * time.Hour
+)
+
+// collection is a path under which resources live.
+type collection struct {
+	path      string
+	all, one  *endpoint
+	below     []string // what may follow an id
+	bodyLimit int64
+}
+
+func newCollection(path string, limit int64, methods string, below ...string) *collection {
+	c := &collection{path: path, below: below, bodyLimit: limit}
+	c.all = &endpoint{name: path, methods: "GET POST", serve: func(x *exchange) { x.resource(c, "") }}
+	c.one = &endpoint{name: path + "/{id}", methods: methods, serve: func(x *exchange) {
+		id, _, _ := strings.Cut(strings.TrimPrefix(x.path, c.path+"/"), "/")
+		x.resource(c, id)
+	}}
+	return c
+}
+
+var collections = []*collection{
+	newCollection("/v1/messages/batches", maxBatch, "GET POST DELETE", "", "cancel", "results"),
+	newCollection("/v1/files", maxFile, "GET HEAD DELETE", "", "content"),
+	newCollection("/v1/skills", maxFile, "GET POST DELETE", "", "versions", "versions/*"),
+}
+
+func resourceRoute(path string) *endpoint {
+	for _, c := range collections {
+		rest, ok := strings.CutPrefix(path, c.path)
+		if !ok {
+			continue
+		}
+		if rest == "" {
+			return c.all
+		}
+		if rest[0] != '/' {
+			continue
+		}
+		id, below, _ := strings.Cut(rest[1:], "/")
+		if id == "" {
+			return nil
+		}
+		for _, b := range c.below {
+			dir, wild := strings.CutSuffix(b, "*")
+			if below == b || wild && strings.HasPrefix(below, dir) && len(below) > len(dir) && !strings.Contains(below[len(dir):], "/") {
+				return c.one
+			}
+		}
+		return nil
+	}
+	return nil
+}
+
+// resource serves a collection, or with an id one of its members.
+func (x *exchange) resource(c *collection, id string) {
+	if x.r.ContentLength > c.bodyLimit {
+		x.fail(&core.Error{Code: core.CodeTooLarge, Message: "Request body is larger than " + sizeText(c.bodyLimit) + "."})
+		return
+	}
+	if err := x.admit(); err != nil {
+		x.fail(err)
+		return
+	}
+	w := x.startWatch(x.g.s.AnswerTimeout, nil)
+	x.watch = w
+	defer w.stop()
+	i, choice := x.resourceNode(id)
+	if i < 0 {
+		x.fail(x.noNode(choice))
+		return
+	}
+	n := &x.account.Nodes[i]
+	s := x.g.o.Health.Node(x.r.Context(), n.ID, n.Account)
+	s.Begin(false)
+	defer s.End(false)
+	out := x.tryNode(n, s, func(ctx context.Context, a *attempt) outcome {
+		setNode(x.w.Header(), false, n.Name)
+		w.attempt(a.cancel, x.g.s.AnswerTimeout)
+		if x.r.ContentLength != 0 {
+			a.body = http.MaxBytesReader(x.w, x.r.Body, c.bodyLimit)
+			a.size = x.r.ContentLength
+		}
+		return a.relayResource(ctx, w, x.r.Method == http.MethodPost && id == "")
+	})
+	x.report(n, s, out.f, true)
+	if !out.done {
+		x.giveUp(out, router.Choice{Index: -1, Why: router.Tried})
+	}
+}
+
+// resourceNode finds the node that made the resource; for a new or unknown one, the node that routing prefers.
+func (x *exchange) resourceNode(id string) (int, router.Choice) {
+	if id != "" {
+		r, err := x.g.o.Tables.Resources.Get(x.r.Context(), x.key.Account+"/"+id)
+		if err == nil {
+			for i := range x.account.Nodes {
+				if n := &x.account.Nodes[i]; n.ID == r.Value.Node && !n.Disabled {
+					return i, router.Choice{}
+				}
+			}
+		} else if !store.Missing(err) {
+			x.g.o.Log.Warn("resource not looked up", "request_id", x.info.ID, "error", err)
+		}
+	}
+	c := x.candidates()
+	for i := range c.list {
+		c.list[i].Tried = c.list[i].Node.Kind != core.KindAnthropic // the only kind that has these endpoints
+	}
+	c.refresh()
+	choice := router.Pick(c.list, &router.Request{Active: x.account.ActiveNode, Now: x.g.o.Now(), Policy: x.policy(), Session: "resources"}, random)
+	return choice.Index, choice
+}
+
+var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+
+// relayResource sends the request and streams the answer. The answer to a creation is read whole: its id is remembered.
+func (a *attempt) relayResource(ctx context.Context, w *watch, create bool) outcome {
+	x := a.x
+	resp, out := a.send(ctx)
+	if resp == nil {
+		return out
+	}
+	defer resp.Body.Close()
+	ok := outcome{done: true, f: upstream.Failure{Status: resp.StatusCode}}
+	if create {
+		body, err := io.ReadAll(io.LimitReader(resp.Body, maxCreated))
+		if err != nil {
+			return a.broken(ctx, err)
+		}
+		a.remember(body)
+		x.answer(resp, body)
+		return ok
+	}
+	h := x.w.Header()
+	upstream.CopyAnswer(h, resp.Header)
+	if resp.ContentLength >= 0 {
+		h["Content-Length"] = []string{itoa(resp.ContentLength)}
+	}
+	x.limitHeaders(h)
+	x.rec.Status = resp.StatusCode
+	x.w.WriteHeader(resp.StatusCode)
+	buf := copyBuffers.Get().(*[]byte)
+	defer copyBuffers.Put(buf)
+	for {
+		n, err := resp.Body.Read(*buf)
+		w.sign(x.since())
+		if n > 0 {
+			_ = x.rc.SetWriteDeadline(time.Now().Add(stuckAfter))
+			m, werr := x.w.Write((*buf)[:n])
+			x.rec.Bytes += int64(m)
+			if werr != nil {
+				x.gone()
+				return outcome{done: true}
+			}
+		}
+		if err == io.EOF {
+			_ = x.rc.SetWriteDeadline(time.Time{})
+			return ok
+		}
+		if err != nil {
+			x.rec.ErrorCode = "stream_cut"
+			if o := a.broken(ctx, err); o.done {
+				return o
+			}
+			// the length or the chunked end is missing then: the only honest sign that the body is not whole
+			panic(http.ErrAbortHandler)
+		}
+	}
+}
+
+// remember stores which node made the resource that an answer describes.
+func (a *attempt) remember(body []byte) {
+	x := a.x
+	v, err := rawjson.Find(body, "id")
+	id, ok := v.Text()
+	if err != nil || !ok || id == "" || len(id) > 256 {
+		return
+	}
+	_, err = x.g.o.Tables.Resources.Create(detached(x.r), store.Resource{ID: x.key.Account + "/" + id, Account: x.key.Account,
+		Node: a.node.ID, Expires: x.g.o.Now().Add(resourceTTL)})
+	if err != nil {
+		x.g.o.Log.Error("node of a new resource not stored", "request_id", x.info.ID, "error", err)
+	}
+}

@@ -1,0 +1,136 @@
+package gateway
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"sluice/shared/rawjson"
+	"sluice/shared/translator/anthropic"
+	"sluice/shared/upstream"
+)
+
+// maxAnswer bounds an answer that is not streamed: it is read whole, so that a node that dies half-way can be replaced.
+const maxAnswer = 64 << 20
+
+var answers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// plainBody returns the answer's body without compression. We ask for none; relays that compress all the same use gzip.
+func plainBody(resp *http.Response) (io.Reader, string) {
+	switch strings.ToLower(resp.Header.Get("Content-Encoding")) {
+	case "", "identity":
+		return resp.Body, ""
+	case "gzip":
+		z, err := gzip.NewReader(resp.Body)
+		if err != nil {
+			return nil, "answered with broken gzip"
+		}
+		return z, ""
+	}
+	return nil, "answered in a compression that was not asked for"
+}
+
+// whole answers a request with one JSON object. metered tells whether it carries usage.
+func (x *exchange) whole(metered bool) {
+	w := x.startWatch(x.g.s.AnswerTimeout, nil)
+	x.watch = w
+	defer w.stop()
+	x.forward(func(ctx context.Context, a *attempt) outcome {
+		setNode(x.w.Header(), false, a.node.Name)
+		w.attempt(a.cancel, x.g.s.AnswerTimeout)
+		return a.whole(ctx, metered)
+	})
+}
+
+func (a *attempt) whole(ctx context.Context, metered bool) outcome {
+	x := a.x
+	resp, out := a.send(ctx)
+	if resp == nil {
+		return out
+	}
+	defer resp.Body.Close()
+	bad := func(class upstream.Class, why string) outcome {
+		return outcome{f: upstream.Failure{Class: class, Status: resp.StatusCode, Reason: why}}
+	}
+	src, why := plainBody(resp)
+	if why != "" {
+		return bad(upstream.Server, why)
+	}
+	buf := answers.Get().(*bytes.Buffer)
+	buf.Reset()
+	defer func() {
+		if buf.Cap() <= 1<<20 {
+			answers.Put(buf)
+		}
+	}()
+	n, err := buf.ReadFrom(io.LimitReader(src, maxAnswer+1))
+	switch {
+	case err != nil:
+		o := a.broken(ctx, err)
+		if o.f.Class == upstream.Connection {
+			o.f.Reason = "connection lost within the answer"
+		}
+		return o
+	case n > maxAnswer:
+		return bad(upstream.Server, "answer larger than 64 MiB")
+	}
+	body := buf.Bytes()
+	var v [2]rawjson.Value
+	if rawjson.Scan(body, []string{"type", "model"}, v[:]) != nil {
+		return bad(upstream.Server, "answered with something else than a JSON object")
+	}
+	if v[0].TextEquals("error") {
+		e := anthropic.ParseError(body)
+		if e.Type == "" {
+			e.Type = "api_error"
+		}
+		return outcome{f: x.classifyStreamError(a, e), stream: e}
+	}
+	if metered {
+		var m anthropic.Meter
+		m.Message(body)
+		x.rec.Tokens, x.rec.Estimated = m.Result()
+		x.rec.FirstByteMS = max(1, x.since()/1e6)
+	}
+	if a.sent != x.name && v[1].Kind() == rawjson.String {
+		body = rawjson.Splice(nil, body, v[1], rawjson.AppendString(nil, x.name))
+	}
+	x.answer(resp, body)
+	return outcome{done: true, f: upstream.Failure{Status: resp.StatusCode}}
+}
+
+// answer sends a whole answer.
+func (x *exchange) answer(resp *http.Response, body []byte) {
+	h := x.w.Header()
+	upstream.CopyAnswer(h, resp.Header)
+	delete(h, "Content-Encoding")
+	x.limitHeaders(h)
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	x.rec.Status = resp.StatusCode
+	x.writeBody(resp.StatusCode, body)
+}
+
+// writeBody sends status and body to a client that may have stopped reading.
+func (x *exchange) writeBody(status int, body []byte) {
+	x.w.WriteHeader(status)
+	if x.r.Method == http.MethodHead {
+		return
+	}
+	large := len(body) > 64<<10 // less fits into socket buffers and cannot block for long
+	if large {
+		_ = x.rc.SetWriteDeadline(time.Now().Add(stuckAfter + time.Duration(len(body)/1024)*time.Millisecond))
+	}
+	n, err := x.w.Write(body)
+	x.rec.Bytes = int64(n)
+	if err != nil {
+		x.gone()
+	} else if large {
+		_ = x.rc.SetWriteDeadline(time.Time{})
+	}
+}
