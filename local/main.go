@@ -1,0 +1,172 @@
+// Command sluice is the gateway in one program: every handler on one port, an embedded store, and the operator's commands.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	_ "time/tzdata" // for LIMITS_TIME_ZONE in images that have no zones
+
+	"sluice/shared/boot"
+	"sluice/shared/config"
+	"sluice/shared/core"
+	"sluice/shared/store/memory"
+	"sluice/shared/store/sqlite"
+)
+
+// version is set by the linker.
+var version = ""
+
+const usage = `Usage: sluice [command]
+
+  serve [--port N]      run the gateway (default)
+  healthcheck           exit 0 when the gateway on this machine is healthy, else 1
+  key create            make a key: --account ID, --name TEXT, --admin, --nodes, --rpm N, --rpd N, --concurrency N
+  version               print the version
+
+Settings are environment variables; README.md lists them.
+`
+
+// openers are the stores that this program links.
+var openers = map[string]boot.Opener{
+	"sqlite": func(ctx context.Context, rest core.Secret, log *slog.Logger) (boot.Opened, error) {
+		path := strings.TrimPrefix(rest.Reveal(), "//")
+		if path == "" {
+			return boot.Opened{}, errors.New("sqlite: needs a path, such as sqlite:data/sluice.db")
+		}
+		s, err := sqlite.Open(ctx, path, sqlite.Options{Logger: log})
+		if err != nil {
+			return boot.Opened{}, err
+		}
+		where := path
+		if abs, err := filepath.Abs(path); err == nil {
+			where = abs
+		}
+		return boot.Opened{Store: s, File: path, Where: where}, nil
+	},
+	"memory": func(context.Context, core.Secret, *slog.Logger) (boot.Opened, error) {
+		return boot.Opened{Store: memory.New(), Where: "memory (lost at exit)"}, nil
+	},
+}
+
+func main() {
+	if err := run(os.Args[1:], environ(os.Environ()), os.Stdout, os.Stderr); err != nil {
+		for line := range strings.Lines(err.Error()) {
+			fmt.Fprintln(os.Stderr, "sluice: "+strings.TrimRight(line, "\n"))
+		}
+		os.Exit(1)
+	}
+}
+
+func environ(list []string) map[string]string {
+	m := make(map[string]string, len(list))
+	for _, kv := range list {
+		if k, v, ok := strings.Cut(kv, "="); ok {
+			m[k] = v
+		}
+	}
+	return m
+}
+
+func run(args []string, env map[string]string, stdout, stderr io.Writer) error {
+	args = guideArgs(args)
+	command := "serve"
+	if len(args) > 0 {
+		command, args = args[0], args[1:]
+	}
+	switch command {
+	case "version", "--version", "-v":
+		fmt.Fprintln(stdout, "sluice", versionText())
+		return nil
+	case "help", "--help", "-h":
+		fmt.Fprint(stdout, usage)
+		return nil
+	case "serve":
+		if err := portFlag(args, env); err != nil {
+			return err
+		}
+		c, err := config.Parse(env)
+		if err != nil {
+			return err
+		}
+		return serve(c, stderr)
+	case "healthcheck":
+		if err := portFlag(args, env); err != nil {
+			return err
+		}
+		c, err := config.Parse(env)
+		if err != nil {
+			return err
+		}
+		return healthcheck(c)
+	case "key":
+		if len(args) == 0 || args[0] != "create" {
+			return errors.New("the command is: sluice key create")
+		}
+		c, err := config.Parse(env)
+		if err != nil {
+			return err
+		}
+		return keyCreate(c, args[1:], stdout, stderr)
+	}
+	return fmt.Errorf("unknown command %q; see: sluice help", command)
+}
+
+// guideArgs maps how the older systems were started onto serve: "proxy", "python app_new.py [--port N]", "python main.py".
+func guideArgs(args []string) []string {
+	if len(args) == 0 {
+		return args
+	}
+	if args[0] == "proxy" {
+		return append([]string{"serve"}, args[1:]...)
+	}
+	if strings.HasPrefix(filepath.Base(args[0]), "python") && len(args) > 1 {
+		if script := filepath.Base(args[1]); script == "app_new.py" || script == "main.py" {
+			return append([]string{"serve"}, args[2:]...)
+		}
+	}
+	if strings.HasPrefix(args[0], "--port") {
+		return append([]string{"serve"}, args...)
+	}
+	return args
+}
+
+// portFlag lets --port N (or --port=N) stand for PORT, which then also beats LISTEN_ADDR.
+func portFlag(args []string, env map[string]string) error {
+	for len(args) > 0 {
+		name, value, inline := strings.Cut(args[0], "=")
+		if name != "--port" && name != "-port" {
+			return fmt.Errorf("unknown argument %q; settings are environment variables, see: sluice help", args[0])
+		}
+		args = args[1:]
+		if !inline {
+			if len(args) == 0 {
+				return errors.New("--port needs a number")
+			}
+			value, args = args[0], args[1:]
+		}
+		env["PORT"] = value
+		delete(env, "LISTEN_ADDR")
+	}
+	return nil
+}
+
+func versionText() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				return "dev-" + s.Value[:min(12, len(s.Value))]
+			}
+		}
+	}
+	return "dev"
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"sluice/shared/boot"
+	"sluice/shared/config"
+	"sluice/shared/core"
+	"sluice/shared/gateway"
+	"sluice/shared/logging"
+)
+
+const (
+	maintainEvery = 10 * time.Minute
+	afterDrain    = 3 * time.Second // for handlers to end their streams once told to
+)
+
+// serve runs the gateway until SIGINT or SIGTERM. A second signal ends it at once.
+func serve(c *config.Config, stderr io.Writer) (err error) {
+	log := logging.New(stderr, c.LogLevel, c.LogFormat)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+
+	control := core.NewSecret(rand.Text() + rand.Text())
+	app, err := boot.Open(context.Background(), boot.Options{Config: c, Openers: openers, Log: log, Version: versionText(), Control: control})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, app.Close()) }()
+
+	ln, err := net.Listen("tcp", c.Address())
+	if err != nil {
+		return listenError(c, err)
+	}
+	defer ln.Close()
+	ctl, err := writeControl(app.Opened.File, ln.Addr(), control)
+	if err != nil {
+		log.Warn("commands on this machine cannot reach the running gateway", "error", err)
+	}
+	defer ctl.remove()
+
+	base, stop := context.WithCancelCause(context.Background())
+	defer stop(nil)
+	srv := &http.Server{
+		Handler:           app.Handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       120 * time.Second,
+		MaxHeaderBytes:    128 << 10,
+		BaseContext:       func(net.Listener) context.Context { return base },
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	announce(stderr, app, ln.Addr())
+
+	var wg sync.WaitGroup
+	wg.Go(func() { maintain(base, app) })
+	failed := make(chan error, 1)
+	wg.Go(func() { failed <- srv.Serve(ln) })
+
+	select {
+	case err := <-failed:
+		stop(nil)
+		wg.Wait()
+		return fmt.Errorf("serving: %w", err)
+	case s := <-signals:
+		log.Info("shutting down", "signal", s.String(), "grace", c.DrainTimeout.String())
+	}
+	drain(app, c.DrainTimeout, stop, signals)
+	stop(gateway.ErrDraining) // ends maintenance, too
+	_ = srv.Close()
+	wg.Wait()
+	log.Info("stopped")
+	return nil
+}
+
+// drain refuses new requests, gives running ones their time, then has them end with an error event.
+func drain(app *boot.App, grace time.Duration, stop context.CancelCauseFunc, signals <-chan os.Signal) {
+	idle := app.Drain.Start()
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-idle:
+		return
+	case <-timer.C:
+	case <-signals:
+	}
+	stop(gateway.ErrDraining)
+	timer.Reset(afterDrain)
+	select {
+	case <-idle:
+	case <-timer.C:
+	}
+}
+
+func maintain(ctx context.Context, app *boot.App) {
+	t := time.NewTicker(maintainEvery)
+	defer t.Stop()
+	for {
+		app.Maintain(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+func announce(w io.Writer, app *boot.App, addr net.Addr) {
+	url := localURL(addr)
+	fmt.Fprintf(w, "Sluice %s\n- Listening on %s (base URL %s)\n- Admin page: %s/admin\n- Database: %s\n", versionText(), addr, url, url, app.Opened.Where)
+	for _, n := range app.Notes {
+		fmt.Fprintln(w, "- "+n)
+	}
+}
+
+// localURL is how this machine reaches a listener.
+func localURL(addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return "http://" + addr.String()
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+func listenError(c *config.Config, err error) error {
+	name := "PORT"
+	if c.ListenAddr != "" {
+		name = "LISTEN_ADDR"
+	}
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s: address %s is in use; stop the other program or choose another port", name, c.Address())
+	}
+	return fmt.Errorf("%s: cannot listen on %s: %w", name, c.Address(), err)
+}

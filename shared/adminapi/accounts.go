@@ -1,0 +1,400 @@
+package adminapi
+
+import (
+	"crypto/rand"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"sluice/shared/config"
+	"sluice/shared/core"
+	"sluice/shared/seal"
+	"sluice/shared/store"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// accountView is an account as lists show it. proxy_api_key stands only in the answer to the call that set it.
+type accountView struct {
+	ID          string    `json:"id"`
+	Name        string    `json:"name"`
+	IsAdmin     bool      `json:"is_admin"`
+	HasPassword bool      `json:"has_password"`
+	HasProxyKey bool      `json:"has_proxy_api_key"`
+	ProxyPrefix string    `json:"proxy_api_key_prefix,omitempty"`
+	ActiveNode  string    `json:"active_node,omitempty"`
+	CreatedAt   time.Time `json:"created_at"`
+	UpdatedAt   time.Time `json:"updated_at"`
+}
+
+func (c *call) listAccounts() error {
+	ctx, t := c.r.Context(), c.a.o.Tables
+	var accounts []core.Account
+	if c.who.admin {
+		rows, err := t.Accounts.All(ctx, "")
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			accounts = append(accounts, r.Value)
+		}
+	} else {
+		r, err := t.Accounts.Get(ctx, c.who.account)
+		if err != nil {
+			return err
+		}
+		accounts = append(accounts, r.Value)
+	}
+	slices.SortFunc(accounts, func(a, b core.Account) int {
+		if n := a.CreatedAt.Compare(b.CreatedAt); n != 0 {
+			return n
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	views := make([]accountView, 0, len(accounts))
+	for _, a := range accounts {
+		v := accountView{ID: a.ID, Name: a.Name, IsAdmin: a.Admin, HasPassword: a.PasswordHash != "", ActiveNode: a.ActiveNode,
+			CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt}
+		if a.ProxyKey != "" {
+			k, err := t.Keys.Get(ctx, a.ProxyKey)
+			if err == nil {
+				v.HasProxyKey, v.ProxyPrefix = !k.Value.Revoked, k.Value.Prefix
+			} else if !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+		}
+		views = append(views, v)
+	}
+	return c.ok(map[string]any{"accounts": views})
+}
+
+// accountInput is the body of create and update. A field that is missing, and on update also an empty one, changes nothing.
+type accountInput struct {
+	Name        *string `json:"name"`
+	Password    *string `json:"password"`
+	ProxyAPIKey *string `json:"proxy_api_key"`
+	IsAdmin     *bool   `json:"is_admin"`
+}
+
+func (c *call) adminOnly() error {
+	if !c.who.admin {
+		return core.E(core.CodeForbidden, "forbidden")
+	}
+	return nil
+}
+
+func (c *call) createAccount() error {
+	if err := c.adminOnly(); err != nil {
+		return err
+	}
+	var in accountInput
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	if text(in.Name) == "" {
+		return bad("name is required")
+	}
+	key := core.NewSecret(text(in.ProxyAPIKey))
+	if key.IsZero() {
+		key = seal.NewKey()
+	}
+	now := c.a.o.Now().UTC()
+	a := core.Account{ID: "acc-" + strings.ToLower(rand.Text()[:16]), CreatedAt: now, UpdatedAt: now}
+	hash, err := c.checkAccount(&in, "")
+	if err != nil {
+		return err
+	}
+	apply(&a, &in, hash)
+	id, err := c.createKeyFor(a.ID, key, core.Key{Name: "proxy_api_key", Scopes: []core.Scope{core.ScopeInference, core.ScopeNodes}})
+	if err != nil {
+		return err
+	}
+	a.ProxyKey = id
+	if _, err := c.a.o.Tables.Accounts.Create(c.r.Context(), a); err != nil {
+		return errors.Join(err, c.a.o.Tables.Keys.Delete(c.r.Context(), id))
+	}
+	out := map[string]any{"id": a.ID, "proxy_api_key": key.Reveal()}
+	warnShort(out, key.Reveal())
+	return c.created(out)
+}
+
+func warnShort(out map[string]any, key string) {
+	if len(key) < 16 {
+		out["warning"] = "proxy_api_key has fewer than 16 characters and can be guessed"
+	}
+}
+
+// checkAccount validates the input before anything is stored, and hashes a new password.
+func (c *call) checkAccount(in *accountInput, self string) (hash string, err error) {
+	if n := text(in.Name); n != "" {
+		if err := checkName("name", n); err != nil {
+			return "", err
+		}
+		rows, err := c.a.o.Tables.Accounts.All(c.r.Context(), "")
+		if err != nil {
+			return "", err
+		}
+		for _, r := range rows {
+			if r.Value.Name == n && r.Value.ID != self {
+				return "", bad("name: another account has it")
+			}
+		}
+	}
+	if k := text(in.ProxyAPIKey); k != "" {
+		if err := config.CheckKey(k); err != nil {
+			return "", bad("proxy_api_key: " + err.Error())
+		}
+	}
+	p := ""
+	if in.Password != nil {
+		p = *in.Password
+	}
+	switch {
+	case p == "":
+		return "", nil
+	case len(p) < 6:
+		return "", bad("password: must have at least 6 characters")
+	case len(p) > 72:
+		return "", bad("password: must have at most 72 bytes")
+	}
+	h, err := bcrypt.GenerateFromPassword([]byte(p), bcrypt.DefaultCost)
+	return string(h), err
+}
+
+func apply(a *core.Account, in *accountInput, hash string) {
+	if n := text(in.Name); n != "" {
+		a.Name = n
+	}
+	if hash != "" {
+		a.PasswordHash = hash
+	}
+	if in.IsAdmin != nil {
+		a.Admin = *in.IsAdmin
+	}
+}
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return strings.TrimSpace(*s)
+}
+
+func checkName(field, s string) error {
+	if len(s) > 100 {
+		return bad(field + ": must have at most 100 bytes")
+	}
+	for _, r := range s {
+		if unicode.IsControl(r) || r == unicode.ReplacementChar {
+			return bad(field + ": must not hold control characters")
+		}
+	}
+	return nil
+}
+
+func (c *call) updateAccount() error {
+	id := c.r.URL.Query().Get("id")
+	if id == "" {
+		return bad("id is required in the query")
+	}
+	var in accountInput
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	if !c.who.admin {
+		// a tenant signed in by password may change its own credentials, never its role
+		if !c.who.session || id != c.who.account || in.IsAdmin != nil {
+			return core.E(core.CodeForbidden, "forbidden")
+		}
+	}
+	ctx, t := c.r.Context(), c.a.o.Tables
+	old, err := t.Accounts.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	hash, err := c.checkAccount(&in, id)
+	if err != nil {
+		return err
+	}
+	key, proxyID := text(in.ProxyAPIKey), old.Value.ProxyKey
+	if key != "" {
+		if proxyID, err = c.setProxyKey(id, proxyID, core.NewSecret(key)); err != nil {
+			return err
+		}
+	}
+	_, err = t.Accounts.Update(ctx, id, func(a *core.Account) error {
+		apply(a, &in, hash)
+		a.ProxyKey, a.UpdatedAt = proxyID, c.a.o.Now().UTC()
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	out := map[string]any{"id": id}
+	if key != "" {
+		out["proxy_api_key"] = key
+		warnShort(out, key)
+	}
+	return c.ok(out)
+}
+
+// setProxyKey gives an account's key a new credential; the old one ends at once.
+func (c *call) setProxyKey(account, keyID string, key core.Secret) (string, error) {
+	if keyID != "" {
+		_, err := c.a.o.Tables.Keys.Update(c.r.Context(), keyID, func(k *core.Key) error {
+			k.Hashes, k.Prefix = []string{c.a.o.Box.Hash(key.Reveal())}, seal.Prefix(key.Reveal())
+			k.Default, k.Revoked, k.UpdatedAt = false, false, c.a.o.Now().UTC()
+			return nil
+		})
+		if !errors.Is(err, store.ErrNotFound) {
+			return keyID, takenKey(err)
+		}
+	}
+	return c.createKeyFor(account, key, core.Key{Name: "proxy_api_key", Scopes: []core.Scope{core.ScopeInference, core.ScopeNodes}})
+}
+
+func takenKey(err error) error {
+	if errors.Is(err, store.ErrExists) {
+		return bad("proxy_api_key: another key has this value")
+	}
+	return err
+}
+
+func (c *call) deleteAccount() error {
+	if err := c.adminOnly(); err != nil {
+		return err
+	}
+	id := c.r.URL.Query().Get("id")
+	switch id {
+	case "":
+		return bad("id is required in the query")
+	case core.DefaultAccount:
+		return bad("the account default cannot be deleted")
+	}
+	ctx, t := c.r.Context(), c.a.o.Tables
+	if _, err := t.Accounts.Get(ctx, id); err != nil {
+		return err
+	}
+	// keys first: from then on nothing new comes in. The account last: if we stop half-way, the call can be repeated
+	keys, err := t.Keys.All(ctx, id)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if err := t.Keys.Delete(ctx, k.Value.ID); err != nil && !store.Missing(err) {
+			return err
+		}
+	}
+	nodes, err := t.Nodes.All(ctx, id)
+	if err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		if err := c.dropNode(n.Value.ID); err != nil {
+			return err
+		}
+	}
+	sessions, err := t.Sessions.All(ctx, id)
+	if err != nil {
+		return err
+	}
+	for _, s := range sessions {
+		if err := t.Sessions.Delete(ctx, s.Value.ID); err != nil && !store.Missing(err) {
+			return err
+		}
+	}
+	resources, err := t.Resources.All(ctx, id)
+	if err != nil {
+		return err
+	}
+	for _, r := range resources {
+		if err := t.Resources.Delete(ctx, r.Value.ID); err != nil && !store.Missing(err) {
+			return err
+		}
+	}
+	if err := c.a.o.Usage.DeleteUsage(ctx, id); err != nil {
+		return err
+	}
+	if err := t.Accounts.Delete(ctx, id); err != nil && !store.Missing(err) {
+		return err
+	}
+	return c.ok(map[string]string{"deleted": id})
+}
+
+// configView are the settings of an account.
+type configView struct {
+	Retries   *int `json:"retries"`
+	FailLimit *int `json:"fail_limit"`
+	HealthSec *int `json:"health_interval_sec"`
+}
+
+func (c *call) getConfig() error {
+	id, err := c.target()
+	if err != nil {
+		return err
+	}
+	r, err := c.a.o.Tables.Accounts.Get(c.r.Context(), id)
+	if err != nil {
+		return err
+	}
+	or := func(v, def int) int {
+		if v == 0 {
+			return def
+		}
+		return v
+	}
+	d := c.a.o.Defaults
+	return c.ok(map[string]int{"retries": or(r.Value.Retries, d.Retries), "fail_limit": or(r.Value.FailLimit, d.FailLimit),
+		"health_interval_sec": or(r.Value.HealthSec, d.HealthSec)})
+}
+
+func (c *call) putConfig() error {
+	id, err := c.target()
+	if err != nil {
+		return err
+	}
+	var in configView
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	within := func(v *int, lo, hi int) bool { return v == nil || *v >= lo && *v <= hi }
+	if !within(in.Retries, 1, 10) || !within(in.FailLimit, 1, 10) || !within(in.HealthSec, 5, 300) {
+		return bad("invalid config values: retries and fail_limit must be 1 to 10, health_interval_sec 5 to 300")
+	}
+	_, err = c.a.o.Tables.Accounts.Update(c.r.Context(), id, func(a *core.Account) error {
+		for _, f := range []struct{ to, from *int }{{&a.Retries, in.Retries}, {&a.FailLimit, in.FailLimit}, {&a.HealthSec, in.HealthSec}} {
+			if f.from != nil {
+				*f.to = *f.from
+			}
+		}
+		a.UpdatedAt = c.a.o.Now().UTC()
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.ok(map[string]string{"status": "updated"})
+}
+
+// target is the account a call acts on: account_id of the query, else the caller's own.
+func (c *call) target() (string, error) {
+	id := c.r.URL.Query().Get("account_id")
+	if id == "" || id == c.who.account {
+		return c.who.account, nil
+	}
+	if !c.who.admin {
+		return "", core.E(core.CodeForbidden, "forbidden")
+	}
+	if _, err := c.a.o.Tables.Accounts.Get(c.r.Context(), id); err != nil {
+		if errors.Is(err, store.ErrNotFound) {
+			return "", core.E(core.CodeNotFound, "account not found")
+		}
+		return "", err
+	}
+	return id, nil
+}

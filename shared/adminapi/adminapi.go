@@ -1,0 +1,226 @@
+// Package adminapi is the management API: accounts, nodes, keys, settings and usage, at the paths and with the fields of
+// the older systems' guides, and the ways to sign in. Errors are {"error":"..."}; times are RFC 3339 in UTC.
+//
+// It has more than 1,500 lines because it is one flat list of routes over the same caller and the same errors; a file per
+// noun keeps it in order.
+package adminapi
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"sluice/shared/core"
+	"sluice/shared/directory"
+	"sluice/shared/health"
+	"sluice/shared/store"
+	"sluice/shared/web"
+)
+
+// Box seals node credentials and hashes keys.
+type Box interface {
+	Seal(owner string, s core.Secret) core.Sealed
+	Hash(credential string) string
+}
+
+// Options are what the API is made of.
+type Options struct {
+	Tables    *store.Tables
+	Usage     store.Usage
+	Directory *directory.Directory
+	Health    *health.Tracker
+	Box       Box
+	Kinds     []core.Kind // of nodes that can be made
+	AdminKey  core.Secret // ADMIN_API_KEY; empty: unset
+	Control   core.Secret // credential of commands on this machine; empty: none
+	PublicURL string
+	Defaults  Defaults
+	Version   string
+	Log       *slog.Logger
+	Now       func() time.Time
+}
+
+// Defaults are the gateway's settings that an account may override.
+type Defaults struct{ Retries, FailLimit, HealthSec int }
+
+// API is the http.Handler. It is safe for concurrent use.
+type API struct {
+	o        Options
+	mux      map[string]route
+	throttle *throttle
+	cop      *http.CrossOriginProtection
+}
+
+// route is one path: a handler for each method.
+type route map[string]func(*call) error
+
+// call is one request to the API.
+type call struct {
+	a   *API
+	w   http.ResponseWriter
+	r   *http.Request
+	who caller
+}
+
+// New makes the API.
+func New(o Options) *API {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	a := &API{o: o, throttle: newThrottle(o.Now), cop: http.NewCrossOriginProtection()}
+	a.mux = map[string]route{
+		"/admin/api/accounts":       {"GET": (*call).listAccounts, "POST": (*call).createAccount, "PUT": (*call).updateAccount, "DELETE": (*call).deleteAccount},
+		"/admin/api/nodes":          {"GET": (*call).listNodes, "POST": (*call).createNode, "PUT": (*call).updateNode, "DELETE": (*call).deleteNode},
+		"/admin/api/nodes/activate": {"POST": (*call).activateNode},
+		"/admin/api/nodes/disable":  {"POST": func(c *call) error { return c.switchNode(true) }},
+		"/admin/api/nodes/enable":   {"POST": func(c *call) error { return c.switchNode(false) }},
+		"/admin/api/config":         {"GET": (*call).getConfig, "PUT": (*call).putConfig},
+		"/admin/api/keys":           {"GET": (*call).listKeys, "POST": (*call).createKey, "DELETE": (*call).deleteKey},
+		"/api/usage/summary":        {"GET": (*call).usageSummary},
+		"/api/usage/logs":           {"GET": (*call).usageLogs},
+	}
+	return a
+}
+
+// Handles reports whether the API or its pages serve the path.
+func Handles(path string) bool {
+	for _, p := range []string{"/admin", "/login", "/logout", "/api"} {
+		if path == p || strings.HasPrefix(path, p+"/") {
+			return path != "/api/hello"
+		}
+	}
+	return false
+}
+
+// ServeHTTP implements http.Handler.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	secure(w.Header())
+	switch r.URL.Path {
+	case "/login":
+		a.login(w, r)
+		return
+	case "/logout":
+		a.logout(w, r)
+		return
+	case "/admin", "/admin/", "/admin/dashboard":
+		a.page(w, r)
+		return
+	}
+	h := w.Header()
+	h["Cache-Control"] = []string{"no-store"}
+	rt, ok := a.mux[r.URL.Path]
+	if !ok {
+		WriteError(w, r, core.E(core.CodeNotFound, "no such endpoint"))
+		return
+	}
+	serve := rt[r.Method]
+	if serve == nil {
+		var allow []string
+		for m := range rt {
+			allow = append(allow, m)
+		}
+		h.Set("Allow", strings.Join(allow, ", "))
+		WriteError(w, r, core.E(core.CodeMethodNotAllowed, "method not allowed"))
+		return
+	}
+	c := &call{a: a, w: w, r: r}
+	err := a.identify(c)
+	if err == nil {
+		err = serve(c)
+	}
+	if err != nil {
+		c.fail(err)
+	}
+}
+
+// secure sets the headers that every answer of the API and its pages has.
+func secure(h http.Header) {
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Content-Security-Policy", "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+}
+
+func (c *call) fail(err error) {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		err = core.E(core.CodeNotFound, "not found")
+	case errors.Is(err, store.ErrConflict):
+		err = core.E(core.CodeConflict, "changed by someone else at the same time; send the request again")
+	}
+	e := core.AsError(err)
+	if e.Code == core.CodeInternal {
+		c.a.o.Log.Error("admin request failed", "request_id", web.FromContext(c.r.Context()).ID, "path", c.r.URL.Path, "error", err)
+	}
+	WriteError(c.w, c.r, e)
+}
+
+// WriteError answers with {"error":"..."}.
+func WriteError(w http.ResponseWriter, r *http.Request, e *core.Error) {
+	web.FromContext(r.Context()).ErrorCode = string(e.Code)
+	if e.RetryAfter > 0 {
+		w.Header().Set("Retry-After", itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
+	}
+	writeJSON(w, e.Code.Status(), map[string]string{"error": e.Message})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(v)
+}
+
+func (c *call) ok(v any) error {
+	writeJSON(c.w, http.StatusOK, v)
+	return nil
+}
+
+func (c *call) created(v any) error {
+	writeJSON(c.w, http.StatusCreated, v)
+	return nil
+}
+
+func bad(message string) error { return core.E(core.CodeInvalid, message) }
+
+// maxInput bounds a request body of the API.
+const maxInput = 1 << 20
+
+// decode reads the JSON body into v. Unknown fields are ignored, as older clients send some.
+func (c *call) decode(v any) error {
+	data, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxInput))
+	if err != nil {
+		var large *http.MaxBytesError
+		if errors.As(err, &large) {
+			return core.E(core.CodeTooLarge, "request body is larger than 1 MiB")
+		}
+		return bad("request body could not be read")
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		var t *json.UnmarshalTypeError
+		if errors.As(err, &t) && t.Field != "" {
+			return bad(t.Field + ": must be " + typeName(t.Type.Kind().String()) + ", not " + t.Value)
+		}
+		return bad("request body is not valid JSON")
+	}
+	return nil
+}
+
+func typeName(kind string) string {
+	switch kind {
+	case "int", "int64":
+		return "a whole number"
+	case "bool":
+		return "true or false"
+	case "string":
+		return "a string"
+	case "slice":
+		return "a list"
+	}
+	return "an object"
+}

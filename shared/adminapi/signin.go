@@ -1,0 +1,374 @@
+package adminapi
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"sluice/shared/core"
+	"sluice/shared/directory"
+	"sluice/shared/seal"
+	"sluice/shared/store"
+	"sluice/shared/web"
+)
+
+const (
+	sessionCookie = "session_token"
+	sessionTTL    = 24 * time.Hour
+)
+
+// caller is who makes a call.
+type caller struct {
+	admin   bool   // administers every account
+	account string // own account; of the operator: the default one
+	session bool   // signed in by browser
+	nodes   bool   // may manage own nodes
+}
+
+var errUnauthorized = core.E(core.CodeUnauthenticated, "unauthorized")
+
+// identify finds the caller: x-admin-key, Authorization: Bearer, x-api-key, else the session cookie.
+func (a *API) identify(c *call) error {
+	ctx, h, info := c.r.Context(), c.r.Header, web.FromContext(c.r.Context())
+	var err error
+	switch bearer := h.Get("Authorization"); {
+	case h.Get("X-Admin-Key") != "":
+		c.who, err = a.byKey(ctx, h.Get("X-Admin-Key"), info)
+		if err == nil && !c.who.admin {
+			err = core.E(core.CodeForbidden, "this key is no admin key; send an account's own key as x-api-key")
+		}
+	case len(bearer) > 7 && strings.EqualFold(bearer[:7], "bearer "):
+		c.who, err = a.byKey(ctx, strings.TrimSpace(bearer[7:]), info)
+	case h.Get("X-Api-Key") != "":
+		c.who, err = a.byKey(ctx, h.Get("X-Api-Key"), info)
+	default:
+		c.who, err = a.bySession(c.r)
+		if err == nil {
+			if cerr := a.cop.Check(c.r); cerr != nil {
+				err = core.E(core.CodeForbidden, "cross-origin request refused")
+			}
+		}
+	}
+	info.Account = c.who.account
+	return err
+}
+
+func (a *API) byKey(ctx context.Context, credential string, info *web.Info) (caller, error) {
+	if !a.o.Control.IsZero() && subtle.ConstantTimeCompare([]byte(credential), []byte(a.o.Control.Reveal())) == 1 {
+		return caller{admin: true, account: core.DefaultAccount, nodes: true}, nil
+	}
+	if len(credential) > 512 || !seal.WellFormed(credential) {
+		return caller{}, errUnauthorized
+	}
+	p, err := a.o.Directory.Authenticate(ctx, credential, info.Direct)
+	if err != nil {
+		if core.AsError(err).Code == core.CodeUnauthenticated {
+			return caller{}, errUnauthorized
+		}
+		return caller{}, err
+	}
+	who, err := a.callerOf(ctx, p)
+	if err != nil {
+		return caller{}, err
+	}
+	if !who.admin && !who.nodes {
+		return caller{}, core.E(core.CodeForbidden, "this key may not use the admin API")
+	}
+	return who, nil
+}
+
+func (a *API) callerOf(ctx context.Context, p directory.Principal) (caller, error) {
+	if p.Operator {
+		return caller{admin: true, account: core.DefaultAccount, nodes: true}, nil
+	}
+	// the document itself, not a copy: a key revoked a moment ago must not manage anything
+	k, err := a.o.Tables.Keys.Get(ctx, p.Key.ID)
+	if errors.Is(err, store.ErrNotFound) {
+		return caller{}, errUnauthorized
+	}
+	if err != nil {
+		return caller{}, err
+	}
+	if ok, _ := k.Value.Usable(a.o.Now()); !ok || !sameHashes(k.Value.Hashes, p.Key.Hashes) {
+		a.o.Directory.Forget(p.Key)
+		return caller{}, errUnauthorized
+	}
+	who := caller{account: k.Value.Account, nodes: k.Value.Has(core.ScopeNodes), admin: k.Value.Has(core.ScopeAdmin)}
+	acct, err := a.o.Tables.Accounts.Get(ctx, k.Value.Account)
+	if errors.Is(err, store.ErrNotFound) {
+		return caller{}, errUnauthorized
+	}
+	if err != nil {
+		return caller{}, err
+	}
+	if acct.Value.Admin && who.nodes {
+		who.admin = true
+	}
+	return who, nil
+}
+
+func sameHashes(a, b []string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// bySession finds the caller of a browser session. Rights are looked up anew each time: a session outlives neither the
+// key nor the password it was opened with.
+func (a *API) bySession(r *http.Request) (caller, error) {
+	ck, err := r.Cookie(sessionCookie)
+	if err != nil || ck.Value == "" || len(ck.Value) > 128 {
+		return caller{}, errUnauthorized
+	}
+	ctx := r.Context()
+	s, err := a.o.Tables.Sessions.Get(ctx, a.o.Box.Hash(ck.Value))
+	if errors.Is(err, store.ErrNotFound) {
+		return caller{}, errUnauthorized
+	}
+	if err != nil {
+		return caller{}, err
+	}
+	v := s.Value
+	switch {
+	case v.Operator != "":
+		if a.o.AdminKey.IsZero() || subtle.ConstantTimeCompare([]byte(v.Operator), []byte(a.o.Box.Hash(a.o.AdminKey.Reveal()))) != 1 {
+			return caller{}, errUnauthorized
+		}
+		return caller{admin: true, account: core.DefaultAccount, nodes: true, session: true}, nil
+	case v.Key != "":
+		k, err := a.o.Tables.Keys.Get(ctx, v.Key)
+		if err != nil {
+			return caller{}, errUnauthorized
+		}
+		who, err := a.callerOf(ctx, directory.Principal{Key: &directory.Key{Key: k.Value, Version: k.Version}})
+		who.session = true
+		return who, err
+	}
+	acct, err := a.o.Tables.Accounts.Get(ctx, v.Account)
+	if err != nil || acct.Value.PasswordHash == "" || acct.Value.PasswordHash != v.Password {
+		return caller{}, errUnauthorized
+	}
+	return caller{admin: acct.Value.Admin, account: acct.Value.ID, nodes: true, session: true}, nil
+}
+
+// open makes a session and sets its cookie. The token is random and new: nothing a browser brought is reused.
+func (a *API) open(w http.ResponseWriter, r *http.Request, s store.Session) error {
+	token := rand.Text() + rand.Text()
+	now := a.o.Now()
+	s.ID, s.Created, s.Expires = a.o.Box.Hash(token), now.UTC(), now.Add(sessionTTL).UTC()
+	if _, err := a.o.Tables.Sessions.Create(r.Context(), s); err != nil {
+		return err
+	}
+	http.SetCookie(w, a.cookie(r, token, int(sessionTTL.Seconds())))
+	return nil
+}
+
+func (a *API) cookie(r *http.Request, value string, maxAge int) *http.Cookie {
+	path := "/"
+	if u, err := url.Parse(a.o.PublicURL); err == nil && u.Path != "" {
+		path = u.Path
+	}
+	return &http.Cookie{Name: sessionCookie, Value: value, Path: path, MaxAge: maxAge, HttpOnly: true,
+		SameSite: http.SameSiteLaxMode, Secure: r.TLS != nil || strings.HasPrefix(a.o.PublicURL, "https://")}
+}
+
+// link makes a path of ours into one a browser can follow behind a prefix.
+func (a *API) link(path string) string {
+	if u, err := url.Parse(a.o.PublicURL); err == nil {
+		return strings.TrimRight(u.Path, "/") + path
+	}
+	return path
+}
+
+func wantsPage(r *http.Request) bool { return strings.Contains(r.Header.Get("Accept"), "text/html") }
+
+// login shows the form (GET) and signs in (POST) with username and password, or with admin_key.
+func (a *API) login(w http.ResponseWriter, r *http.Request) {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		writePage(w, http.StatusOK, loginPage, map[string]any{"Action": a.link("/login")})
+		return
+	case http.MethodPost:
+	default:
+		w.Header().Set("Allow", "GET, POST")
+		WriteError(w, r, core.E(core.CodeMethodNotAllowed, "method not allowed"))
+		return
+	}
+	err := a.cop.Check(r)
+	if err != nil {
+		err = core.E(core.CodeForbidden, "cross-origin request refused")
+	} else {
+		err = a.signIn(w, r)
+	}
+	if err == nil {
+		http.Redirect(w, r, a.link("/admin"), http.StatusSeeOther)
+		return
+	}
+	e := core.AsError(err)
+	if wantsPage(r) && e.Code != core.CodeInternal {
+		web.FromContext(r.Context()).ErrorCode = string(e.Code)
+		writePage(w, e.Code.Status(), loginPage, map[string]any{"Action": a.link("/login"), "Error": e.Message, "Username": r.PostForm.Get("username")})
+		return
+	}
+	(&call{a: a, w: w, r: r}).fail(err)
+}
+
+// signIn checks what the form holds and opens a session.
+func (a *API) signIn(w http.ResponseWriter, r *http.Request) error {
+	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
+	if err := r.ParseForm(); err != nil {
+		return bad("the form could not be read")
+	}
+	addr := web.FromContext(r.Context()).Client
+	if wait := a.throttle.wait(addr); wait > 0 {
+		return &core.Error{Code: core.CodeRateLimited, RetryAfter: wait, Message: "too many failed logins from this address; try again in a minute"}
+	}
+	user, pass, key := r.PostForm.Get("username"), r.PostForm.Get("password"), r.PostForm.Get("admin_key")
+	var err error
+	switch {
+	case key != "":
+		err = a.openByKey(w, r, key)
+	case user == "" || pass == "":
+		return bad("user name and password must not be empty")
+	default:
+		err = a.openByPassword(w, r, user, pass)
+	}
+	if err != nil && core.AsError(err).Code == core.CodeUnauthenticated {
+		a.throttle.failed(addr)
+	}
+	return err
+}
+
+// openByKey opens a session for the holder of an admin key, or of a key that manages its account's nodes.
+func (a *API) openByKey(w http.ResponseWriter, r *http.Request, key string) error {
+	info := web.FromContext(r.Context())
+	who, err := a.byKey(r.Context(), key, info)
+	if err != nil {
+		if err == errUnauthorized {
+			return core.E(core.CodeUnauthenticated, "wrong key")
+		}
+		return err
+	}
+	p, err := a.o.Directory.Authenticate(r.Context(), key, info.Direct)
+	if err != nil {
+		return err
+	}
+	s := store.Session{Account: who.account}
+	if p.Operator {
+		s.Operator = a.o.Box.Hash(a.o.AdminKey.Reveal())
+	} else {
+		s.Key = p.Key.ID
+	}
+	return a.open(w, r, s)
+}
+
+// dummyHash makes an unknown user as slow as a wrong password.
+var dummyHash = []byte("$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy")
+
+func (a *API) openByPassword(w http.ResponseWriter, r *http.Request, user, pass string) error {
+	accounts, err := a.o.Tables.Accounts.All(r.Context(), "")
+	if err != nil {
+		return err
+	}
+	hash, id := dummyHash, ""
+	for _, row := range accounts {
+		if v := row.Value; v.PasswordHash != "" && (v.Name == user || v.ID == user) {
+			hash, id = []byte(v.PasswordHash), v.ID
+			break
+		}
+	}
+	if bcrypt.CompareHashAndPassword(hash, []byte(pass)) != nil || id == "" {
+		return core.E(core.CodeUnauthenticated, "wrong user name or password")
+	}
+	return a.open(w, r, store.Session{Account: id, Password: string(hash)})
+}
+
+func (a *API) logout(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodPost {
+		WriteError(w, r, core.E(core.CodeMethodNotAllowed, "method not allowed"))
+		return
+	}
+	if ck, err := r.Cookie(sessionCookie); err == nil && a.cop.Check(r) == nil {
+		if err := a.o.Tables.Sessions.Delete(r.Context(), a.o.Box.Hash(ck.Value)); err != nil && !store.Missing(err) {
+			(&call{a: a, w: w, r: r}).fail(err)
+			return
+		}
+	}
+	http.SetCookie(w, a.cookie(r, "", -1))
+	http.Redirect(w, r, a.link("/login"), http.StatusSeeOther)
+}
+
+// throttle bounds failed logins per address: 10 a minute.
+type throttle struct {
+	now func() time.Time
+	mu  sync.Mutex
+	by  map[netip.Addr]tries
+}
+
+type tries struct {
+	n     int
+	until time.Time
+}
+
+const maxTries = 10
+
+func newThrottle(now func() time.Time) *throttle {
+	return &throttle{now: now, by: make(map[netip.Addr]tries)}
+}
+
+// network groups addresses that one client can take at will.
+func network(a netip.Addr) netip.Addr {
+	if a.Is6() {
+		if p, err := a.Prefix(64); err == nil {
+			return p.Addr()
+		}
+	}
+	return a
+}
+
+func (t *throttle) wait(a netip.Addr) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.by[network(a)]; s.n >= maxTries && t.now().Before(s.until) {
+		return s.until.Sub(t.now())
+	}
+	return 0
+}
+
+func (t *throttle) failed(a netip.Addr) {
+	a = network(a)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.now()
+	if len(t.by) > 10_000 {
+		for k, s := range t.by {
+			if now.After(s.until) {
+				delete(t.by, k)
+			}
+		}
+		if len(t.by) > 10_000 {
+			clear(t.by) // a flood from everywhere: better forget than grow
+		}
+	}
+	s := t.by[a]
+	if now.After(s.until) {
+		s = tries{until: now.Add(time.Minute)}
+	}
+	s.n++
+	t.by[a] = s
+}

@@ -1,0 +1,171 @@
+// Package boot puts a process together: configuration, store, secrets, seeds, handlers. The roots (local, functions) pass
+// in the backends they want linked; boot knows none.
+package boot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"sluice/shared/adminapi"
+	"sluice/shared/config"
+	"sluice/shared/core"
+	"sluice/shared/directory"
+	"sluice/shared/gateway"
+	"sluice/shared/health"
+	"sluice/shared/seal"
+	"sluice/shared/store"
+	"sluice/shared/upstream"
+	"sluice/shared/upstream/anthropic"
+	"sluice/shared/web"
+)
+
+// Opened is a store that an Opener opened.
+type Opened struct {
+	Store store.Store
+	File  string // of an embedded store: the master key and the control file lie beside it; empty: none
+	Where string // for people
+}
+
+// Opener opens a store from what follows the scheme of its URL.
+type Opener func(ctx context.Context, rest core.Secret, log *slog.Logger) (Opened, error)
+
+// Options are what a root passes in.
+type Options struct {
+	Config  *config.Config
+	Openers map[string]Opener // by scheme, "sqlite"
+	Log     *slog.Logger
+	Version string
+	Control core.Secret // credential of commands on this machine; empty: none
+	Now     func() time.Time
+}
+
+// App is a running process without its listener.
+type App struct {
+	Handler http.Handler
+	Drain   *web.Drain
+	Tables  *store.Tables
+	Box     *seal.Box
+	Opened  Opened
+	Notes   []string // what a person must know at start, in order
+
+	transports *upstream.Transports
+	usage      store.Usage
+	docs       store.Docs
+	log        *slog.Logger
+	now        func() time.Time
+}
+
+// Open opens the store and builds the handlers. The error is one clear line that names the variable or file.
+func Open(ctx context.Context, o Options) (*App, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	for _, w := range o.Config.Warnings {
+		o.Log.Warn(w)
+	}
+	url, name := o.Config.Store()
+	opened, err := openStore(ctx, &o, url, name)
+	if err != nil {
+		return nil, err
+	}
+	app, err := build(ctx, &o, opened)
+	if err != nil {
+		return nil, errors.Join(err, opened.Store.Close())
+	}
+	return app, nil
+}
+
+func openStore(ctx context.Context, o *Options, url core.Secret, name string) (Opened, error) {
+	scheme, rest, ok := strings.Cut(url.Reveal(), ":")
+	open := o.Openers[scheme]
+	if !ok || open == nil {
+		var known []string
+		for s := range o.Openers {
+			known = append(known, s+":")
+		}
+		return Opened{}, fmt.Errorf("%s: this program has no store of this kind; it has %s", name, strings.Join(sorted(known), ", "))
+	}
+	opened, err := open(ctx, core.NewSecret(rest), o.Log)
+	if err != nil {
+		return Opened{}, fmt.Errorf("%s: %w", name, err)
+	}
+	return opened, nil
+}
+
+func build(ctx context.Context, o *Options, opened Opened) (*App, error) {
+	c := o.Config
+	s := opened.Store
+	a := &App{Opened: opened, Drain: &web.Drain{}, log: o.Log, now: o.Now, usage: s, docs: s}
+	a.Tables = store.NewTables(s, o.Now)
+	if err := a.unseal(ctx, c); err != nil {
+		return nil, err
+	}
+	if err := a.seed(ctx, c); err != nil {
+		return nil, fmt.Errorf("first settings: %w", err)
+	}
+	dir := directory.New(directory.Options{Tables: a.Tables, Generations: s, Box: a.Box, AdminKey: c.AdminKey(),
+		Published:     []string{config.DefaultAdminKey, config.DefaultAdminKey2, config.DefaultProxyKey},
+		AllowDefaults: c.AllowDefaults, Now: o.Now})
+	tracker := health.New(a.Tables.States, o.Log)
+	a.transports = upstream.NewTransports(upstream.TransportOptions{
+		Policy: upstream.Policy{AllowPrivate: c.AllowPrivate.All, Allow: c.AllowPrivate.CIDRs}, HTTPSProxy: c.HTTPSProxy, NoProxy: c.NoProxy})
+	gw := gateway.New(gateway.Options{
+		Settings: gateway.Settings{RetryMax: c.RetryMax, FailThreshold: c.FailThreshold, TrialAfter: time.Duration(c.HealthInterval) * time.Second,
+			MaxBody: c.MaxBodyBytes, MaxBodyMemory: c.MaxBodyMemory, StreamSilence: c.StreamSilence, AnswerTimeout: c.AnswerTimeout, Zone: c.LimitsZone.OrUTC()},
+		Directory: dir, Health: tracker, Admission: s, Tables: a.Tables, Log: o.Log, Now: o.Now,
+		Upstreams: map[core.Kind]upstream.Client{core.KindAnthropic: anthropic.New(a.transports)},
+	})
+	api := adminapi.New(adminapi.Options{Tables: a.Tables, Usage: s, Directory: dir, Health: tracker, Box: a.Box, Kinds: []core.Kind{core.KindAnthropic},
+		AdminKey: c.AdminKey(), Control: o.Control, PublicURL: c.PublicURL, Version: o.Version, Log: o.Log, Now: o.Now,
+		Defaults: adminapi.Defaults{Retries: c.RetryMax, FailLimit: c.FailThreshold, HealthSec: c.HealthInterval}})
+	ops := &ops{app: a, version: o.Version, store: s}
+	a.Handler = web.Wrap(web.CORS(routes(gw, api, ops), c.CORSOrigins), web.Options{Log: o.Log, AccessLog: c.AccessLog, TrustedProxies: c.TrustedProxies,
+		Error: writeError, Draining: a.Drain})
+	return a, nil
+}
+
+// routes gives each path to its handler.
+func routes(gw, api http.Handler, ops *ops) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch p := r.URL.Path; {
+		case gateway.Handles(p):
+			gw.ServeHTTP(w, r)
+		case adminapi.Handles(p):
+			api.ServeHTTP(w, r)
+		case ops.serve(w, r):
+		default:
+			gw.ServeHTTP(w, r) // its 404 tells what there is
+		}
+	})
+}
+
+// writeError is the middleware's way to answer: in the dialect of the path.
+func writeError(w http.ResponseWriter, r *http.Request, e *core.Error) {
+	if adminapi.Handles(r.URL.Path) {
+		adminapi.WriteError(w, r, e)
+		return
+	}
+	gateway.WriteError(w, r, e)
+}
+
+// Maintain does what must be done from time to time: hourly sums, removal of expired documents.
+func (a *App) Maintain(ctx context.Context) {
+	now := a.now()
+	if err := a.usage.Rollup(ctx, now); err != nil && ctx.Err() == nil {
+		a.log.Error("hourly sums not written", "error", err)
+	}
+	if _, err := a.docs.Purge(ctx, now); err != nil && ctx.Err() == nil {
+		a.log.Error("expired documents not removed", "error", err)
+	}
+}
+
+// Close flushes and closes the store. Handlers must have ended.
+func (a *App) Close() error {
+	a.transports.CloseIdle()
+	return a.Opened.Store.Close()
+}

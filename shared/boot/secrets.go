@@ -1,0 +1,124 @@
+package boot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"sluice/shared/config"
+	"sluice/shared/core"
+	"sluice/shared/seal"
+	"sluice/shared/store"
+)
+
+const metaSeal = "seal"
+
+func sorted(s []string) []string {
+	slices.Sort(s)
+	return s
+}
+
+// unseal opens the installation's keyring, or makes one on the first start.
+func (a *App) unseal(ctx context.Context, c *config.Config) error {
+	master, source, err := a.masterKey(ctx, c)
+	if err != nil {
+		return err
+	}
+	var ring seal.Keyring
+	err = a.Tables.ReadMeta(ctx, metaSeal, &ring)
+	if errors.Is(err, store.ErrNotFound) {
+		fresh, _, nerr := seal.NewKeyring(ctx, master)
+		if nerr != nil {
+			return fmt.Errorf("%s: %w", source, nerr)
+		}
+		// another instance may be first: then its keyring counts
+		if cerr := a.Tables.CreateMeta(ctx, metaSeal, fresh); cerr != nil && !errors.Is(cerr, store.ErrExists) {
+			return cerr
+		}
+		err = a.Tables.ReadMeta(ctx, metaSeal, &ring)
+	}
+	if err != nil {
+		return fmt.Errorf("keyring: %w", err)
+	}
+	a.Box, err = ring.Open(ctx, master)
+	if errors.Is(err, seal.ErrWrongKey) {
+		return fmt.Errorf("%s: this master key does not open %s; use the one it was first started with", source, a.Opened.Where)
+	}
+	return err
+}
+
+// masterKey finds the master key: SLUICE_MASTER_KEY, else the file beside an embedded store, made when missing, else one
+// in the store itself.
+func (a *App) masterKey(ctx context.Context, c *config.Config) (m *seal.LocalKey, source string, err error) {
+	if !c.MasterKey.IsZero() {
+		m, err = seal.ParseLocalKey(c.MasterKey)
+		return m, "SLUICE_MASTER_KEY", err
+	}
+	if a.Opened.File != "" {
+		path := a.Opened.File + ".key"
+		m, err = keyFile(path)
+		return m, path, err
+	}
+	source = "master key kept in the store"
+	var text string
+	err = a.Tables.ReadMeta(ctx, "master", &text)
+	if errors.Is(err, store.ErrNotFound) {
+		if cerr := a.Tables.CreateMeta(ctx, "master", seal.NewLocalKey().Reveal()); cerr != nil && !errors.Is(cerr, store.ErrExists) {
+			return nil, source, cerr
+		}
+		err = a.Tables.ReadMeta(ctx, "master", &text)
+	}
+	if err != nil {
+		return nil, source, err
+	}
+	a.Notes = append(a.Notes, "warning: the master key lies in the store itself, so it protects nothing from who reads that store; set SLUICE_MASTER_KEY")
+	m, err = seal.ParseLocalKey(core.NewSecret(text))
+	return m, source, err
+}
+
+// keyFile reads the master key of an embedded store, or makes it. It is written whole or not at all.
+func keyFile(path string) (*seal.LocalKey, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := writeKeyFile(path); err != nil {
+			return nil, err
+		}
+		data, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m, err := seal.ParseLocalKey(core.NewSecret(strings.TrimSpace(string(data))))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+func writeKeyFile(path string) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), ".master-*") // 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name())
+		}
+	}()
+	_, err = f.WriteString(seal.NewLocalKey().Reveal() + "\n")
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
