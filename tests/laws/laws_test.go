@@ -1,0 +1,251 @@
+// Package laws holds the rules of the source tree as tests: who may import whom, how long a file may be, and what no
+// package may do. The table is DESIGN 2; a change of it is a change of the architecture.
+package laws_test
+
+import (
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// pkg is what `go list -json` tells of a package.
+type pkg struct {
+	ImportPath string
+	Dir        string
+	Standard   bool
+	GoFiles    []string
+	Imports    []string
+	Deps       []string
+}
+
+const module = "sluice/"
+
+// law is what a package may import: packages of this module by their path below shared/, and other modules by prefix.
+type law struct {
+	inside  []string
+	outside []string
+}
+
+var (
+	aws  = "github.com/aws/"
+	laws = map[string]law{
+		"core":                  {},
+		"rawjson":               {},
+		"sse":                   {},
+		"limit":                 {},
+		"eventstream":           {outside: []string{aws}},
+		"pricing":               {inside: []string{"core"}},
+		"seal":                  {inside: []string{"core"}, outside: []string{aws}},
+		"router":                {inside: []string{"core"}},
+		"config":                {inside: []string{"core", "seal"}, outside: []string{"github.com/caarlos0/env/"}},
+		"logging":               {inside: []string{"core"}},
+		"web":                   {inside: []string{"core"}},
+		"translator":            {inside: []string{"core", "rawjson", "sse"}},
+		"translator/anthropic":  {inside: []string{"translator", "core", "rawjson", "sse"}},
+		"upstream":              {inside: []string{"core"}, outside: []string{"golang.org/x/net/"}},
+		"upstream/anthropic":    {inside: []string{"upstream", "core", "sse"}},
+		"upstream/upstreamtest": {inside: []string{"core", "rawjson", "sse", "eventstream"}},
+		"store":                 {inside: []string{"core"}},
+		"store/internal/usage":  {inside: []string{"core", "store"}},
+		"store/memory":          {inside: []string{"core", "limit", "store", "store/internal/usage"}},
+		"store/sqlstore":        {inside: []string{"core", "limit", "store", "store/memory", "store/internal/usage"}},
+		"store/sqlite":          {inside: []string{"core", "limit", "store", "store/sqlstore"}, outside: []string{"modernc.org/sqlite", "golang.org/x/sys/"}},
+		"store/storetest":       {inside: []string{"core", "store"}},
+		"directory":             {inside: []string{"core", "store"}, outside: []string{"golang.org/x/sync/"}},
+		"health":                {inside: []string{"core", "store", "router"}},
+		"gateway":               {inside: []string{"core", "rawjson", "sse", "seal", "store", "router", "health", "directory", "web", "upstream", "translator/anthropic"}},
+		"adminapi":              {inside: []string{"core", "config", "seal", "store", "health", "directory", "web"}, outside: []string{"golang.org/x/crypto/"}},
+		"boot":                  {inside: []string{"core", "config", "seal", "logging", "store", "health", "directory", "web", "gateway", "adminapi", "upstream", "upstream/anthropic"}},
+	}
+	// drivers may be reached by their own package alone
+	drivers = map[string]string{"modernc.org/sqlite": "store/sqlite"}
+)
+
+func root(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func list(t *testing.T, args ...string) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Dir,Standard,GoFiles,Imports,Deps"}, args...)...)
+	cmd.Dir = root(t)
+	out, err := cmd.Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			t.Fatalf("go list: %v\n%s", err, exit.Stderr)
+		}
+		t.Fatal(err)
+	}
+	var ps []pkg
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return ps
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		ps = append(ps, p)
+	}
+}
+
+func TestImports(t *testing.T) {
+	seen := map[string]bool{}
+	for _, p := range list(t, "./shared/...") {
+		name := strings.TrimPrefix(p.ImportPath, module+"shared/")
+		l, ok := laws[name]
+		if !ok {
+			t.Errorf("%s has no law: say in the table what it may import", name)
+			continue
+		}
+		seen[name] = true
+		for _, imp := range p.Imports {
+			if inside, ok := strings.CutPrefix(imp, module); ok {
+				if !slices.Contains(l.inside, strings.TrimPrefix(inside, "shared/")) {
+					t.Errorf("%s may not import %s", name, imp)
+				}
+				continue
+			}
+			if !strings.Contains(strings.Split(imp, "/")[0], ".") {
+				continue // standard library
+			}
+			if !slices.ContainsFunc(l.outside, func(prefix string) bool { return strings.HasPrefix(imp, prefix) }) {
+				t.Errorf("%s may not import %s", name, imp)
+			}
+		}
+	}
+	if !seen["core"] || !seen["gateway"] {
+		t.Error("the list of packages is not what it should be: the test would pass on nothing")
+	}
+}
+
+func TestDriversStayInTheirPackage(t *testing.T) {
+	for _, p := range list(t, "./...") {
+		for driver, owner := range drivers {
+			if slices.Contains(p.Imports, driver) && p.ImportPath != module+"shared/"+owner {
+				t.Errorf("%s imports %s, which belongs to %s", p.ImportPath, driver, owner)
+			}
+			if strings.HasPrefix(p.ImportPath, module+"functions/") && slices.Contains(p.Deps, driver) {
+				t.Errorf("%s reaches the SQL driver %s", p.ImportPath, driver)
+			}
+		}
+	}
+}
+
+// sources calls fn for every Go file of the project.
+func sources(t *testing.T, fn func(path string, lines int)) {
+	t.Helper()
+	err := filepath.WalkDir(root(t), func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == "node_modules" || strings.HasPrefix(d.Name(), ".") && path != root(t)) {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") {
+			return nil
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		fn(path, strings.Count(string(data), "\n"))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSizes(t *testing.T) {
+	perDir := map[string]int{}
+	sources(t, func(path string, lines int) {
+		if lines > 500 {
+			t.Errorf("%s has %d lines, more than 500", path, lines)
+		}
+		if !strings.HasSuffix(path, "_test.go") {
+			perDir[filepath.Dir(path)] += lines
+		}
+	})
+	for dir, lines := range perDir {
+		if lines > 1500 && !strings.Contains(dir, string(filepath.Separator)+"tests"+string(filepath.Separator)) && !hasReason(t, dir) {
+			t.Errorf("%s has %d lines, more than 1,500, and its package comment gives no reason (say \"1,500 lines\")", dir, lines)
+		}
+	}
+}
+
+// hasReason reports whether the package comment speaks of its length.
+func hasReason(t *testing.T, dir string) bool {
+	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		parsed, err := parser.ParseFile(token.NewFileSet(), f, nil, parser.PackageClauseOnly|parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if parsed.Doc != nil && strings.Contains(strings.ReplaceAll(parsed.Doc.Text(), "\n", " "), "1,500 lines") {
+			return true
+		}
+	}
+	return false
+}
+
+func TestNoInitAndNoSleep(t *testing.T) {
+	sources(t, func(path string, _ int) {
+		parsed, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.FuncDecl:
+				if n.Recv == nil && n.Name.Name == "init" {
+					t.Errorf("%s: init() registers behind the reader's back", path)
+				}
+			case *ast.SelectorExpr:
+				if x, ok := n.X.(*ast.Ident); ok && x.Name == "time" && n.Sel.Name == "Sleep" && !inBubble(path, parsed) {
+					t.Errorf("%s: time.Sleep; use a timer with a context, a clock or synctest", path)
+				}
+			case *ast.StructType:
+				for _, f := range n.Fields.List {
+					if s, ok := f.Type.(*ast.SelectorExpr); ok && len(f.Names) > 0 {
+						if x, ok := s.X.(*ast.Ident); ok && x.Name == "context" && s.Sel.Name == "Context" && !forTests(path) {
+							t.Errorf("%s: a context kept in a struct", path)
+						}
+					}
+				}
+			}
+			return true
+		})
+	})
+}
+
+// forTests reports whether a file serves tests only: there a struct may be one call and keep its context.
+func forTests(path string) bool {
+	return strings.HasSuffix(path, "_test.go") || strings.HasSuffix(filepath.Dir(path), "test")
+}
+
+// inBubble reports whether a test file uses synctest, whose Sleep moves a simulated clock.
+func inBubble(path string, f *ast.File) bool {
+	if !strings.HasSuffix(path, "_test.go") {
+		return false
+	}
+	return slices.ContainsFunc(f.Imports, func(i *ast.ImportSpec) bool { return i.Path.Value == `"testing/synctest"` })
+}
