@@ -59,6 +59,22 @@ func Cut(batch []byte) (ev Event, rest []byte, ok bool) {
 	return Event{}, batch, false
 }
 
+// Span returns the length of the first event of batch when its first line is
+// "event: name", all its lines end in LF and it is complete; else 0. It is the
+// cheap way past events whose content does not matter.
+func Span(batch []byte, name string) int {
+	const field = "event: "
+	if len(batch) < len(field)+len(name)+1 || string(batch[:len(field)]) != field ||
+		string(batch[len(field):len(field)+len(name)]) != name || batch[len(field)+len(name)] != '\n' {
+		return 0
+	}
+	end := bytes.Index(batch, blankLine)
+	if end < 0 || bytes.IndexByte(batch[:end], '\r') >= 0 {
+		return 0
+	}
+	return end + len(blankLine)
+}
+
 // field returns the value of the line when it is one of the field name. The
 // value is not nil even when it is empty.
 func field(line []byte, name string) ([]byte, bool) {

@@ -26,7 +26,10 @@ var (
 const (
 	// smallSize is the buffer of a stream of ordinary events, the only one
 	// that thousands of idle streams should hold.
-	smallSize = 4 << 10
+	smallSize = 1 << 10
+	// bulkSize is the largest buffer that a stream gets for bringing many
+	// events at once. The steps on the way are fourfold.
+	bulkSize = 16 << 10
 	// keepSize is the largest buffer kept once what made it grow has gone.
 	keepSize = 64 << 10
 	// maxEmptyReads is how many reads in a row may bring neither bytes nor an
@@ -34,15 +37,42 @@ const (
 	maxEmptyReads = 100
 )
 
-var smallBuffers = sync.Pool{New: func() any { return new([smallSize]byte) }}
+var blankLine = []byte("\n\n")
+
+// pools lend buffers of smallSize, four and sixteen times that.
+var pools [3]sync.Pool
+
+// class is the pool of buffers of a size; -1: there is none.
+func class(size int) int {
+	switch size {
+	case smallSize:
+		return 0
+	case 4 * smallSize:
+		return 1
+	case bulkSize:
+		return 2
+	}
+	return -1
+}
+
+// lend returns a buffer of the size.
+func lend(size int) *[]byte {
+	if c := class(size); c >= 0 {
+		if p, ok := pools[c].Get().(*[]byte); ok {
+			return p
+		}
+	}
+	b := make([]byte, size)
+	return &b
+}
 
 // Reader cuts a stream into batches of whole events. It is for one goroutine
-// at a time. It holds a 4 KiB buffer from its first Batch on, more only while
-// an event needs more.
+// at a time. It holds a 1 KiB buffer from its first Batch on, more while an
+// event needs more or, up to 16 KiB, when events come faster than they are read.
 type Reader struct {
 	src      io.Reader
 	maxEvent int
-	small    *[smallSize]byte // the pooled buffer, when buf is that one
+	lent     *[]byte // buf as it was lent, to be given back
 	buf      []byte
 	err      error // what Batch returns when no complete event is left
 
@@ -122,49 +152,81 @@ func (r *Reader) Release() {
 
 // drop lets go of the buffer.
 func (r *Reader) drop() {
-	if r.small != nil {
-		smallBuffers.Put(r.small)
+	if c := class(len(r.buf)); c >= 0 {
+		pools[c].Put(r.lent)
 	}
-	r.small, r.buf = nil, nil
+	r.lent, r.buf = nil, nil
 }
 
-// compact forgets the last batch: what follows it moves to the front, and out
-// of a large buffer when it fits a small one.
-func (r *Reader) compact() {
-	rest := r.buf[r.done:r.w]
-	if len(r.buf) > keepSize && len(rest) <= smallSize/2 {
-		r.small = smallBuffers.Get().(*[smallSize]byte)
-		r.buf = r.small[:]
-	} else if r.done == 0 {
-		return
-	}
-	r.w = copy(r.buf, rest)
+// swap moves the bytes from the start of the next event on into a buffer of the
+// size.
+func (r *Reader) swap(size int) {
+	lent := lend(size)
+	r.w = copy(*lent, r.buf[r.done:r.w])
 	r.pos -= r.done
 	r.done = 0
+	r.drop()
+	r.lent, r.buf = lent, *lent
+}
+
+// compact forgets the last batch: what follows it moves to the front, out of a
+// large buffer when it fits a small one, and into a larger one when the last
+// read filled the buffer, since more is waiting then.
+func (r *Reader) compact() {
+	rest := r.w - r.done
+	switch {
+	case len(r.buf) > keepSize && rest <= smallSize/2:
+		r.swap(smallSize)
+	case r.done == 0:
+	case r.w == len(r.buf) && len(r.buf) < bulkSize && class(len(r.buf)) >= 0:
+		r.swap(4 * len(r.buf))
+	default:
+		r.w = copy(r.buf, r.buf[r.done:r.w])
+		r.pos -= r.done
+		r.done = 0
+	}
 }
 
 // grow makes room behind w. The bytes there are all of one event, which scan
 // has found to be within maxEvent, so one byte more than that is room enough.
 func (r *Reader) grow() {
 	if r.buf == nil {
-		r.small = smallBuffers.Get().(*[smallSize]byte)
-		r.buf = r.small[:]
+		r.lent = lend(smallSize)
+		r.buf = *r.lent
 		return
 	}
 	size := r.maxEvent + 1
 	if len(r.buf) < size/2 {
 		size = 2 * len(r.buf)
 	}
-	buf := make([]byte, size)
-	copy(buf, r.buf[:r.w])
-	r.drop()
-	r.buf = buf
+	r.swap(size)
+}
+
+// scanLF is scan for the ordinary case: new bytes without a CR, so that the last
+// event end is simply the last two LF in a row, and few enough bytes that no
+// event can be too large. It reports whether the case was ordinary.
+func (r *Reader) scanLF() bool {
+	b := r.buf[:r.w]
+	if r.pos == r.w || r.w-r.done > r.maxEvent || b[r.done] == '\n' || bytes.IndexByte(b[r.pos:], '\r') >= 0 {
+		return false
+	}
+	// the first of the two may have been the last byte searched before
+	from := max(r.done, r.pos-1)
+	if i := bytes.LastIndex(b[from:], blankLine); i >= 0 {
+		r.done = from + i + len(blankLine)
+	}
+	r.pos = r.w
+	r.inLine = r.done < r.w && b[r.w-1] != '\n'
+	return true
 }
 
 // scan searches the new bytes for event ends and moves done behind the last
 // one. final says that no byte will follow, which decides a CR at the end.
 // It sets err when an event is too large, and then searches no further.
 func (r *Reader) scan(final bool) {
+	if r.scanLF() {
+		return
+	}
 	b := r.buf[:r.w]
 	for r.pos < len(b) {
 		i := r.pos + lineEnd(b[r.pos:])

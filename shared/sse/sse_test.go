@@ -299,7 +299,7 @@ func TestBufferIsGivenBack(t *testing.T) {
 	}
 	r.Release()
 	r.Release()
-	if r.buf != nil || r.small != nil {
+	if r.buf != nil || r.lent != nil {
 		t.Error("Release kept the buffer")
 	}
 	if _, err := r.Batch(); err != errReleased {

@@ -25,13 +25,15 @@ type Tables struct {
 
 // Session is a browser login. ID is a hash of the cookie.
 type Session struct {
-	ID       string    `json:"id"`
-	Account  string    `json:"account"`                 // it was opened for
-	Key      string    `json:"key,omitempty"`           // id of the key it was opened with; it ends with that key
-	Operator string    `json:"operator,omitempty"`      // hash of the ADMIN_API_KEY it was opened with; it ends when that changes
-	Password string    `json:"password_hash,omitempty"` // of the login it was opened with; it ends when that changes
-	Created  time.Time `json:"created"`
-	Expires  time.Time `json:"expires"`
+	ID      string `json:"id"`
+	Account string `json:"account"`       // it was opened for
+	Key     string `json:"key,omitempty"` // id of the key it was opened with; it ends with that key
+	// KeyHashes are that key's: the session ends when the key gets a new credential.
+	KeyHashes []string  `json:"key_hashes,omitempty"`
+	Operator  string    `json:"operator,omitempty"`      // hash of the ADMIN_API_KEY it was opened with; it ends when that changes
+	Password  string    `json:"password_hash,omitempty"` // of the login it was opened with; it ends when that changes
+	Created   time.Time `json:"created"`
+	Expires   time.Time `json:"expires"`
 }
 
 // Resource remembers which node made a batch or a file, so that later calls go there.

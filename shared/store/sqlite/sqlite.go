@@ -40,8 +40,8 @@ func dialect() sqlstore.Dialect {
 	return sqlstore.Dialect{
 		Types:    map[string]string{"$KEY": "TEXT", "$TEXT": "TEXT", "$INT": "INTEGER", "$BLOB": "BLOB", "$CLUSTERED": "WITHOUT ROWID"},
 		HasTable: "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?",
-		InsertNew: func(table string, cols []string) string {
-			return insert(table, cols) + " ON CONFLICT DO NOTHING"
+		InsertNew: func(table string, cols []string, rows int) string {
+			return insert(table, cols) + strings.Repeat(", ("+sqlstore.Params(len(cols))+")", rows-1) + " ON CONFLICT DO NOTHING"
 		},
 		Upsert: func(table string, keys, cols []string) string {
 			sets := make([]string, len(cols))
@@ -100,7 +100,7 @@ func (s *Store) open(ctx context.Context, o Options) (err error) {
 	if err := f.Close(); err != nil {
 		return fmt.Errorf("the store: %w", err)
 	}
-	if s.writer, err = sql.Open("sqlite", dsn(s.path, "_txlock=immediate", "_journal_mode=WAL", "_synchronous=FULL", "_foreign_keys=1")); err != nil {
+	if s.writer, err = sql.Open("sqlite", dsn(s.path, "_txlock=immediate", "_journal_mode=WAL", "_synchronous=FULL", "_foreign_keys=1", "_pragma=wal_autocheckpoint(4000)")); err != nil {
 		return fmt.Errorf("%s: %w", s.path, err)
 	}
 	s.writer.SetMaxOpenConns(1)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync"
 
 	"sluice/shared/store"
 )
@@ -20,6 +21,8 @@ type Engine struct {
 	w, r    *sql.DB
 	dialect Dialect
 	turn    chan struct{} // held by the one writer; nil: many write at once
+
+	insertStmts sync.Map // rows -> *sql.Stmt that inserts so many records
 
 	// changed is told of each change of a generational document once it is safe, in the order of the changes.
 	// version 0: deleted. nil: nobody wants to know.

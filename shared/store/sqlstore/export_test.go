@@ -13,10 +13,11 @@ import (
 type Saver = saver
 
 const (
-	QueueMax  = queueMax
-	SaveEvery = saveEvery
-	SaveRetry = saveRetry
-	SaveChunk = saveChunk
+	QueueMax   = queueMax
+	SaveAtOnce = saveAtOnce
+	SaveEvery  = saveEvery
+	SaveRetry  = saveRetry
+	SaveChunk  = saveChunk
 )
 
 // NewSaver starts a saver whose function is given.

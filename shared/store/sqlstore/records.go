@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"sluice/shared/core"
 	"sluice/shared/store"
@@ -24,17 +25,55 @@ var recordColumns = []string{
 	"bytes", "first_byte_ms", "first_bytes", "stream_ms", "total_ms", "body",
 }
 
-func recordValues(r *core.Settlement) ([]any, error) {
-	body, err := json.Marshal(r)
+// rest is what of a record has no column of its own: the body of its row.
+type rest struct {
+	UpstreamID  string       `json:"u,omitempty"`
+	NodeName    string       `json:"n,omitempty"`
+	Endpoint    string       `json:"e,omitempty"`
+	Dialect     core.Dialect `json:"d,omitempty"`
+	ServedModel string       `json:"m,omitempty"`
+	Agent       string       `json:"a,omitempty"`
+	ParentAgent string       `json:"p,omitempty"`
+	ClientAddr  string       `json:"c,omitempty"`
+	Stream      bool         `json:"s,omitempty"`
+	Status      int          `json:"t,omitempty"`
+	ErrorCode   string       `json:"x,omitempty"`
+	StartedUS   int64        `json:"b,omitempty"`
+}
+
+// appendRecord appends a record's values in the order of recordColumns.
+func appendRecord(dst []any, r *core.Settlement) ([]any, error) {
+	o := rest{r.UpstreamID, r.NodeName, r.Endpoint, r.Dialect, r.ServedModel, r.Agent, r.ParentAgent, r.ClientAddr, r.Stream, r.Status, r.ErrorCode, r.StartedAt.UnixMicro()}
+	body, err := json.Marshal(&o)
 	if err != nil {
 		return nil, err
 	}
 	ended, s := r.EndedAt.UnixMicro(), usage.One(r)
-	return []any{
+	return append(dst,
 		r.RequestID, r.Account, r.Key, r.Node, r.Model, r.Session, usage.HourOf(ended), ended,
 		s.Success, s.Estimated, s.Attempts, s.Tokens.Input, s.Tokens.CacheRead, s.Tokens.CacheWrite5m, s.Tokens.CacheWrite1h, s.Tokens.Output,
 		s.Bytes, s.FirstByteMS, s.FirstBytes, s.StreamMS, s.TotalMS, body,
-	}, nil
+	), nil
+}
+
+// scanRecord reads a row of recordColumns.
+func scanRecord(rows *sql.Rows) (core.Settlement, error) {
+	var r core.Settlement
+	var o rest
+	var body []byte
+	var skip, ended, success int64
+	if err := rows.Scan(&r.RequestID, &r.Account, &r.Key, &r.Node, &r.Model, &r.Session, &skip, &ended,
+		&success, &r.Estimated, &r.Attempts, &r.Tokens.Input, &r.Tokens.CacheRead, &r.Tokens.CacheWrite5m, &r.Tokens.CacheWrite1h, &r.Tokens.Output,
+		&r.Bytes, &r.FirstByteMS, &skip, &r.StreamMillis, &skip, &body); err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(body, &o); err != nil {
+		return r, fmt.Errorf("a record is not readable: %w", err)
+	}
+	r.UpstreamID, r.NodeName, r.Endpoint, r.Dialect, r.ServedModel, r.Agent, r.ParentAgent, r.ClientAddr, r.Stream, r.Status, r.ErrorCode =
+		o.UpstreamID, o.NodeName, o.Endpoint, o.Dialect, o.ServedModel, o.Agent, o.ParentAgent, o.ClientAddr, o.Stream, o.Status, o.ErrorCode
+	r.StartedAt, r.EndedAt = time.UnixMicro(o.StartedUS).UTC(), time.UnixMicro(ended).UTC()
+	return r, nil
 }
 
 // place is an hour of an account.
@@ -46,6 +85,11 @@ type place struct {
 // Save stores records, each once by its request id, in one transaction, together with the counters that counters
 // returns inside it (nil: none). It brings up to date the sums of closed hours that a record falls into.
 func (e *Engine) Save(ctx context.Context, recs []core.Settlement, counters func() []memory.Counter) error {
+	for _, g := range groups { // before the transaction: it may hold the only connection
+		if _, err := e.inserter(ctx, g); err != nil {
+			return e.fail(ctx, "save usage", err)
+		}
+	}
 	return e.write(ctx, "save usage", func(tx *sql.Tx) error {
 		if counters != nil {
 			if err := e.saveCounters(ctx, tx, counters()); err != nil {
@@ -73,32 +117,98 @@ func (e *Engine) Save(ctx context.Context, recs []core.Settlement, counters func
 	}, nil)
 }
 
-// insert stores the records that are new and returns the closed hours among theirs.
+// insert stores the records that are new and returns the closed hours among theirs. Records of open hours go many to a
+// statement: each statement costs as much as a row.
 func (e *Engine) insert(ctx context.Context, tx *sql.Tx, recs []core.Settlement, closed int64) (map[place]bool, error) {
-	st, err := tx.PrepareContext(ctx, e.dialect.query(e.dialect.InsertNew("sluice_records", recordColumns)))
-	if err != nil {
-		return nil, err
+	var args []any
+	flush := func(rows int) error {
+		for rows > 0 {
+			n := groupSize(rows)
+			if _, err := e.insertRows(ctx, tx, n, args[:n*len(recordColumns)]); err != nil {
+				return err
+			}
+			args, rows = args[n*len(recordColumns):], rows-n
+		}
+		args = args[:0]
+		return nil
 	}
-	defer func() { _ = st.Close() }() // the transaction has the say
 	late := make(map[place]bool)
+	waiting := 0
 	for i := range recs {
 		r := recs[i]
 		usage.Normalize(&r)
-		values, err := recordValues(&r)
-		if err != nil {
+		var err error
+		if hour := usage.HourOf(r.EndedAt.UnixMicro()); hour < closed {
+			one, err := appendRecord(nil, &r)
+			if err != nil {
+				return nil, err
+			}
+			if n, err := e.insertRows(ctx, tx, 1, one); err != nil {
+				return nil, err
+			} else if n > 0 {
+				late[place{r.Account, hour}] = true
+			}
+			continue
+		}
+		if args, err = appendRecord(args, &r); err != nil {
 			return nil, err
 		}
-		res, err := st.ExecContext(ctx, values...)
-		if err != nil {
-			return nil, err
-		}
-		if n, err := res.RowsAffected(); err != nil {
-			return nil, err
-		} else if hour := usage.HourOf(r.EndedAt.UnixMicro()); n > 0 && hour < closed {
-			late[place{r.Account, hour}] = true
+		if waiting++; waiting == largestGroup {
+			if err := flush(waiting); err != nil {
+				return nil, err
+			}
+			waiting = 0
 		}
 	}
-	return late, nil
+	return late, flush(waiting)
+}
+
+// groups are how many rows one statement may have, largest first. Few sizes: each is prepared once and kept.
+var groups = [...]int{largestGroup, 8, 1}
+
+const largestGroup = 32
+
+// groupSize is the largest group that rows fill.
+func groupSize(rows int) int {
+	for _, g := range groups {
+		if rows >= g {
+			return g
+		}
+	}
+	return 1
+}
+
+// insertRows inserts rows of records and returns how many were new.
+func (e *Engine) insertRows(ctx context.Context, tx *sql.Tx, rows int, args []any) (int64, error) {
+	st, err := e.inserter(ctx, rows)
+	if err != nil {
+		return 0, err
+	}
+	// SQLite's driver watches a context that can end by a goroutine for each statement; the transaction has it already
+	res, err := tx.StmtContext(ctx, st).ExecContext(context.WithoutCancel(ctx), args...)
+	if err != nil {
+		return 0, err
+	}
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// inserter is the statement for so many rows, prepared at its first use. It lives as long as the database.
+func (e *Engine) inserter(ctx context.Context, rows int) (*sql.Stmt, error) {
+	if st, ok := e.insertStmts.Load(rows); ok {
+		return st.(*sql.Stmt), nil
+	}
+	st, err := e.w.PrepareContext(ctx, e.dialect.query(e.dialect.InsertNew("sluice_records", recordColumns, rows)))
+	if err != nil {
+		return nil, err
+	}
+	if other, loaded := e.insertStmts.LoadOrStore(rows, st); loaded {
+		_ = st.Close()
+		return other.(*sql.Stmt), nil
+	}
+	return st, nil
 }
 
 func (e *Engine) saveCounters(ctx context.Context, tx *sql.Tx, cs []memory.Counter) error {
@@ -160,7 +270,7 @@ func recordsQuery(f *store.UsageFilter, c usage.Cursor, limit int) (string, []an
 	if c.Set {
 		cond, args = cond+" AND (ended_us, request_id) < (?, ?)", append(args, c.EndedUS, c.ID)
 	}
-	return "SELECT body FROM sluice_records WHERE " + cond + " ORDER BY ended_us DESC, request_id DESC LIMIT ?", append(args, limit)
+	return "SELECT " + strings.Join(recordColumns, ", ") + " FROM sluice_records WHERE " + cond + " ORDER BY ended_us DESC, request_id DESC LIMIT ?", append(args, limit)
 }
 
 // Records implements store.Usage over what is saved.
@@ -172,16 +282,9 @@ func (e *Engine) Records(ctx context.Context, f store.UsageFilter, cursor string
 	var out []core.Settlement
 	q, args := recordsQuery(&f, c, limit+1)
 	err = e.read(ctx, q, args, func(rows *sql.Rows) error {
-		var body []byte
-		if err := rows.Scan(&body); err != nil {
-			return err
-		}
-		var r core.Settlement
-		if err := json.Unmarshal(body, &r); err != nil {
-			return fmt.Errorf("a record is not readable: %w", err)
-		}
+		r, err := scanRecord(rows)
 		out = append(out, r)
-		return nil
+		return err
 	})
 	if err != nil {
 		return nil, "", e.fail(ctx, "list usage", err)

@@ -14,7 +14,7 @@ import (
 
 const (
 	saveEvery   = 200 * time.Millisecond // how long a record may wait
-	saveAtOnce  = 500                    // how many may wait that long
+	saveAtOnce  = 4_000                  // how many may wait that long
 	saveChunk   = 5_000                  // most in one transaction
 	saveRetry   = 5 * time.Second        // longest pause after errors
 	saveTimeout = 30 * time.Second       // of one transaction

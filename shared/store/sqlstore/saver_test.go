@@ -105,31 +105,31 @@ func TestSaverGroups(t *testing.T) {
 		d.want(t, "after 200 ms", 4)
 		time.Sleep(time.Minute)
 		d.want(t, "idle", 4)
-		add(t, s, 4, 499)
-		d.want(t, "499 wait", 4)
-		add(t, s, 503, 1)
-		d.want(t, "500 wait", 4, 500)
+		add(t, s, 4, sqlstore.SaveAtOnce-1)
+		d.want(t, "nearly as many wait", 4)
+		add(t, s, 10_000, 1)
+		d.want(t, "many wait", 4, sqlstore.SaveAtOnce)
 		d.other.Store(true)
 		s.Wake()
-		d.want(t, "counters wait", 4, 500)
+		d.want(t, "counters wait", 4, sqlstore.SaveAtOnce)
 		time.Sleep(sqlstore.SaveEvery)
-		d.want(t, "counters waited", 4, 500, 0)
-		add(t, s, 504, 2)
+		d.want(t, "counters waited", 4, sqlstore.SaveAtOnce, 0)
+		add(t, s, 10_001, 2)
 		if err := s.Flush(t.Context()); err != nil {
 			t.Error(err)
 		}
-		d.want(t, "flushed", 4, 500, 0, 2)
+		d.want(t, "flushed", 4, sqlstore.SaveAtOnce, 0, 2)
 		time.Sleep(time.Minute)
-		d.want(t, "idle again", 4, 500, 0, 2)
-		add(t, s, 506, 1)
+		d.want(t, "idle again", 4, sqlstore.SaveAtOnce, 0, 2)
+		add(t, s, 10_003, 1)
 		if err := s.Close(t.Context()); err != nil {
 			t.Error(err)
 		}
-		d.want(t, "closed", 4, 500, 0, 2, 1)
+		d.want(t, "closed", 4, sqlstore.SaveAtOnce, 0, 2, 1)
 		if err := s.Add(core.Settlement{}); err == nil {
 			t.Error("a closed saver takes records")
 		}
-		d.count(t, 507)
+		d.count(t, sqlstore.SaveAtOnce+7)
 	})
 }
 
