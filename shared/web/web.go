@@ -4,9 +4,9 @@ package web
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -44,8 +44,28 @@ func FromContext(ctx context.Context) *Info {
 	return &Info{ID: NewID(), Start: time.Now()}
 }
 
-// NewID makes a request id: "req_" and 26 random characters.
-func NewID() string { return "req_" + strings.ToLower(rand.Text()) }
+const idAlphabet = "0123456789abcdefghijklmnopqrstuv"
+
+// NewID makes a request id: "req_", 10 characters of the time in milliseconds, 16 random ones. Ids of later requests sort
+// later, so that stores append where random ids would touch a page each.
+func NewID() string {
+	var b [30]byte
+	copy(b[:], "req_")
+	ms := uint64(time.Now().UnixMilli())
+	for i := 13; i >= 4; i-- {
+		b[i] = idAlphabet[ms&31]
+		ms >>= 5
+	}
+	r := rand.Uint64()
+	for i := 14; i < len(b); i++ {
+		if i == 22 {
+			r = rand.Uint64()
+		}
+		b[i] = idAlphabet[r&31]
+		r >>= 5
+	}
+	return string(b[:])
+}
 
 // ErrorWriter writes an error in the dialect of the path.
 type ErrorWriter func(w http.ResponseWriter, r *http.Request, e *core.Error)
@@ -53,7 +73,7 @@ type ErrorWriter func(w http.ResponseWriter, r *http.Request, e *core.Error)
 // Options configures the middleware.
 type Options struct {
 	Log            *slog.Logger
-	AccessLog      bool
+	Access         *AccessLog // nil: none
 	TrustedProxies []netip.Prefix
 	Error          ErrorWriter
 	Draining       *Drain // may be nil
@@ -101,29 +121,12 @@ func finish(rec *recorder, r *http.Request, i *Info, o *Options) {
 			p = http.ErrAbortHandler
 		}
 	}
-	if o.AccessLog && !i.Quiet {
-		accessLog(rec, r, i, o.Log)
+	if o.Access != nil && !i.Quiet {
+		o.Access.write(rec, r, i)
 	}
 	if p != nil {
 		panic(p)
 	}
-}
-
-func accessLog(rec *recorder, r *http.Request, i *Info, log *slog.Logger) {
-	attrs := make([]slog.Attr, 0, 16)
-	attrs = append(attrs,
-		slog.String("request_id", i.ID), slog.String("method", r.Method), slog.String("path", r.URL.Path),
-		slog.Int("status", rec.status), slog.Int64("bytes", rec.bytes),
-		slog.Float64("ms", float64(time.Since(i.Start).Microseconds())/1000), slog.String("client", i.Client.String()))
-	for _, a := range [...]struct{ k, v string }{{"account", i.Account}, {"key", i.Key}, {"node", i.Node}, {"model", i.Model}, {"error", i.ErrorCode}} {
-		if a.v != "" {
-			attrs = append(attrs, slog.String(a.k, a.v))
-		}
-	}
-	if i.Attempts > 0 {
-		attrs = append(attrs, slog.Int("attempts", i.Attempts), slog.Int64("tokens_in", i.Tokens.TotalInput()), slog.Int64("tokens_out", i.Tokens.Output))
-	}
-	log.LogAttrs(context.WithoutCancel(r.Context()), slog.LevelInfo, "request", attrs...)
 }
 
 // recorder notes status and size. Unwrap lets http.ResponseController reach the server's own writer.
@@ -238,6 +241,9 @@ func (d *Drain) Start() <-chan struct{} {
 	d.started.Store(true)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.idle != nil { // started before
+		return d.idle
+	}
 	c := make(chan struct{})
 	if d.n == 0 {
 		close(c)

@@ -1,0 +1,136 @@
+package web
+
+import (
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// AccessLog writes a line per request, in the form of the process's other log lines. It writes them itself: through a
+// general logger they cost as much as authentication, admission and usage together.
+type AccessLog struct {
+	w    io.Writer
+	json bool
+	bufs sync.Pool
+}
+
+// NewAccessLog makes one that writes to w, which must take lines from many goroutines and should gather them. json chooses
+// JSON over key=value.
+func NewAccessLog(w io.Writer, json bool) *AccessLog {
+	return &AccessLog{w: w, json: json, bufs: sync.Pool{New: func() any { b := make([]byte, 0, 512); return &b }}}
+}
+
+// write writes the line of one request. Errors of a log have nobody to go to.
+func (a *AccessLog) write(rec *recorder, r *http.Request, i *Info) {
+	p := a.bufs.Get().(*[]byte)
+	l := line{b: (*p)[:0], json: a.json}
+	now := time.Now()
+	l.begin(now)
+	l.text("request_id", i.ID)
+	l.text("method", r.Method)
+	l.text("path", r.URL.Path)
+	l.number("status", int64(rec.status))
+	l.number("bytes", rec.bytes)
+	l.millis("ms", now.Sub(i.Start))
+	l.text("client", i.Client.String())
+	for _, f := range [...]struct{ name, value string }{{"account", i.Account}, {"key", i.Key}, {"node", i.Node}, {"model", i.Model}, {"error", i.ErrorCode}} {
+		if f.value != "" {
+			l.text(f.name, f.value)
+		}
+	}
+	if i.Attempts > 0 {
+		l.number("attempts", int64(i.Attempts))
+		l.number("tokens_in", i.Tokens.TotalInput())
+		l.number("tokens_out", i.Tokens.Output)
+	}
+	l.end()
+	_, _ = a.w.Write(l.b)
+	*p = l.b
+	a.bufs.Put(p)
+}
+
+// line is a log line in the making.
+type line struct {
+	b    []byte
+	json bool
+}
+
+func (l *line) begin(now time.Time) {
+	if l.json {
+		l.b = append(l.b, `{"time":"`...)
+		l.b = now.AppendFormat(l.b, time.RFC3339Nano)
+		l.b = append(l.b, `","level":"INFO","msg":"request"`...)
+		return
+	}
+	l.b = append(l.b, "time="...)
+	l.b = now.AppendFormat(l.b, "2006-01-02T15:04:05.000Z07:00")
+	l.b = append(l.b, " level=INFO msg=request"...)
+}
+
+func (l *line) end() {
+	if l.json {
+		l.b = append(l.b, '}')
+	}
+	l.b = append(l.b, '\n')
+}
+
+func (l *line) name(s string) {
+	if l.json {
+		l.b = append(l.b, ',', '"')
+		l.b = append(l.b, s...)
+		l.b = append(l.b, '"', ':')
+		return
+	}
+	l.b = append(l.b, ' ')
+	l.b = append(l.b, s...)
+	l.b = append(l.b, '=')
+}
+
+func (l *line) number(name string, n int64) {
+	l.name(name)
+	l.b = strconv.AppendInt(l.b, n, 10)
+}
+
+func (l *line) millis(name string, d time.Duration) {
+	l.name(name)
+	l.b = strconv.AppendFloat(l.b, float64(d.Microseconds())/1000, 'f', -1, 64)
+}
+
+// text appends a value that a client may have chosen: nothing in it can end the line or begin a field.
+func (l *line) text(name, s string) {
+	l.name(name)
+	if l.json {
+		l.b = appendJSON(l.b, s)
+		return
+	}
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f || s[i] == '"' || s[i] == '=' || s[i] == '\\' {
+			l.b = strconv.AppendQuote(l.b, s)
+			return
+		}
+	}
+	if s == "" {
+		l.b = append(l.b, '"', '"')
+		return
+	}
+	l.b = append(l.b, s...)
+}
+
+// appendJSON quotes s; every byte that needs care becomes an escape.
+func appendJSON(b []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	b = append(b, '"')
+	for _, r := range s { // invalid UTF-8 comes as U+FFFD
+		switch {
+		case r == '"' || r == '\\':
+			b = append(b, '\\', byte(r))
+		case r < ' ' || r == 0x7f || r == 0x2028 || r == 0x2029:
+			b = append(b, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
+		default:
+			b = append(b, string(r)...)
+		}
+	}
+	return append(b, '"')
+}
