@@ -48,7 +48,7 @@ func (t *Tracker) Node(ctx context.Context, id, account string) *Node {
 		return n
 	}
 	fresh := &Node{id: id, account: account}
-	r, err := t.states.Get(ctx, id)
+	r, err := t.states.Get(context.WithoutCancel(ctx), id) // what is read is kept for others
 	switch {
 	case err == nil:
 		fresh.state.Store(&r.Value)

@@ -107,11 +107,13 @@ func fit(c *Candidate, r *Request) (Why, time.Duration) {
 		return NoNode, 0
 	case !Serves(c.Node, r.Model):
 		return NoModel, 0
-	case c.Tried:
-		return Tried, 0
 	}
+	// before Tried: when all were tried and all cool, the caller must know for how long
 	if until := CoolingUntil(c.State, SentModel(c.Node, r.Model), r.Now); !until.IsZero() {
 		return Cooling, until.Sub(r.Now)
+	}
+	if c.Tried {
+		return Tried, 0
 	}
 	if s := c.State; s != nil && s.Failed {
 		if wait := s.FailedAt.Add(r.Policy.TrialAfter).Sub(r.Now); wait > 0 {

@@ -31,15 +31,15 @@ func (e *BlockedError) Error() string {
 var (
 	metadata = []netip.Addr{ // of clouds, outside the link-local range
 		netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("100.100.100.200"), netip.MustParseAddr("192.0.0.192"),
-		netip.MustParseAddr("168.63.129.16"),
+		netip.MustParseAddr("168.63.129.16"), netip.MustParseAddr("fd20:ce::254"),
 	}
 	reserved = []netip.Prefix{
 		netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
 		netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("::/96"),
-		netip.MustParsePrefix("fec0::/10"),
+		netip.MustParsePrefix("fec0::/10"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2001::/32"),
 	}
 	embedding = []netip.Prefix{ // IPv6 ranges that carry an IPv4 address, which is judged instead
-		netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2002::/16"),
+		netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("2002::/16"),
 	}
 )
 
@@ -56,7 +56,7 @@ func (p Policy) Check(a netip.Addr) error {
 		if e.Contains(a) {
 			b := a.As16()
 			v4 := netip.AddrFrom4([4]byte(b[12:16]))
-			if i == 2 {
+			if i == 1 {
 				v4 = netip.AddrFrom4([4]byte(b[2:6]))
 			}
 			return p.Check(v4)

@@ -31,6 +31,9 @@ type Request struct {
 	Header http.Header
 	Body   io.ReadCloser // closed by Send, also on errors; nil: none
 	Length int64         // of Body; -1: unknown
+	// Again returns Body from its start, for a kept connection that turned out closed before anything was sent on it;
+	// nil: Body can be read once only.
+	Again func() (io.ReadCloser, error)
 }
 
 // Client sends requests to upstreams of one kind.
@@ -183,19 +186,27 @@ var droppedAnswer = map[string]bool{
 	"Connection": true, "Keep-Alive": true, "Proxy-Authenticate": true, "Proxy-Connection": true, "Te": true, "Trailer": true,
 	"Transfer-Encoding": true, "Upgrade": true, "Set-Cookie": true, "Alt-Svc": true, "Strict-Transport-Security": true,
 	"Content-Length": true, "Date": true, "Request-Id": true, "X-Request-Id": true, "Www-Authenticate": true, "X-Proxy-Node": true,
-	"X-Upstream-Request-Id": true,
+	"X-Upstream-Request-Id": true, "Clear-Site-Data": true,
+}
+
+// passes reports whether an answer header may be copied. Who may read an answer in a browser is ours to say.
+func passes(name string) bool {
+	return !droppedAnswer[name] && !strings.HasPrefix(name, "Access-Control-")
 }
 
 // CopyAnswer copies an upstream's answer headers to a client's. The upstream's request id becomes x-upstream-request-id.
 func CopyAnswer(dst, src http.Header) {
 	for k, v := range src {
-		if !droppedAnswer[k] {
+		if passes(k) {
 			dst[k] = v
 		}
 	}
 	for _, line := range src["Connection"] {
 		for name := range strings.SplitSeq(line, ",") {
-			dst.Del(strings.TrimSpace(name))
+			// only what was copied: dst has headers of our own
+			if name = textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name)); passes(name) && src[name] != nil {
+				delete(dst, name)
+			}
 		}
 	}
 	if id := RequestID(src); id != "" {

@@ -22,6 +22,9 @@ type Meter struct {
 // envelope is roughly what of a delta event's data is not content.
 const envelope = 84
 
+// deltaLines are the bytes of such an event around its data: the event line, "data: " and the line ends.
+const deltaLines = 35
+
 // Event takes one event of a stream; kind is Kind(ev).
 func (m *Meter) Event(kind EventKind, ev sse.Event) {
 	switch kind {
@@ -42,22 +45,29 @@ func (m *Meter) Event(kind EventKind, ev sse.Event) {
 	}
 }
 
-// Message takes a whole message, the body of a request that was not streamed.
-func (m *Meter) Message(body []byte) {
-	m.message(body)
-	m.final = true
+// Delta takes a content_block_delta of n bytes, all its lines included.
+func (m *Meter) Delta(n int) {
+	if n -= envelope + deltaLines; n > 0 {
+		m.delta += int64(n)
+	}
 }
 
-func (m *Meter) message(obj []byte) {
+// Message takes a whole message, the body of a request that was not streamed.
+func (m *Meter) Message(body []byte) {
+	if m.final = m.message(body); !m.final {
+		m.delta = int64(len(body))
+	}
+}
+
+// message reads a message object; false when it has no output count.
+func (m *Meter) message(obj []byte) bool {
 	var v [3]rawjson.Value
 	if rawjson.Scan(obj, []string{"id", "model", "usage"}, v[:]) != nil {
-		return
+		return false
 	}
 	m.ID, _ = v[0].Text()
 	m.Model, _ = v[1].Text()
-	if v[2].Kind() == rawjson.Object {
-		m.usage(v[2].Raw())
-	}
+	return v[2].Kind() == rawjson.Object && m.usage(v[2].Raw())
 }
 
 // usage merges one usage object; false when it has no output count.

@@ -39,7 +39,7 @@ func (c *Client) Send(ctx context.Context, t upstream.Target, r *upstream.Reques
 	u.RawQuery = r.Query
 	req := &http.Request{
 		Method: r.Method, URL: &u, Host: u.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: upstream.FilterRequest(r.Header), Body: r.Body, ContentLength: r.Length,
+		Header: upstream.FilterRequest(r.Header), Body: r.Body, ContentLength: r.Length, GetBody: r.Again,
 	}
 	if req.Header["Anthropic-Version"] == nil {
 		// the API demands one; curl users and Guide A send none. What a client does send is never touched
