@@ -8,6 +8,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -40,6 +41,7 @@ type Options struct {
 	Published     []string    // credentials that the guides print
 	AllowDefaults bool
 	Now           func() time.Time
+	Log           *slog.Logger
 }
 
 // Key is a key with the version it was read at.
@@ -74,6 +76,9 @@ type Directory struct {
 
 // New makes an empty directory.
 func New(o Options) *Directory {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	d := &Directory{o: o, keys: make(map[string]*Key), accounts: make(map[string]*Snapshot)}
 	if !o.AdminKey.IsZero() {
 		d.adminHash = o.Box.Hash(o.AdminKey.Reveal())
@@ -100,8 +105,14 @@ func (d *Directory) Authenticate(ctx context.Context, credential string, direct 
 		return Principal{Operator: true}, nil
 	}
 	k, err := d.byHash(ctx, h)
+	if err == nil {
+		if ok, _ := k.Usable(d.o.Now()); !ok {
+			d.Forget(k) // no admission will tell that this copy is stale: an edit may have revived the key
+			k, err = d.byHash(ctx, h)
+		}
+	}
 	if errors.Is(err, store.ErrNotFound) {
-		return Principal{}, core.E(core.CodeUnauthenticated, "Unknown API key. Check the key, or ask the operator of the gateway for one.")
+		return Principal{}, core.E(core.CodeUnauthenticated, unknownKey)
 	}
 	if err != nil {
 		return Principal{}, storeAway(err)
@@ -112,11 +123,16 @@ func (d *Directory) Authenticate(ctx context.Context, credential string, direct 
 	if !direct && !d.o.AllowDefaults {
 		if variable := d.published(credential); variable != "" {
 			return Principal{}, core.E(core.CodeForbidden, fmt.Sprintf("This is the published default key, which works from the gateway's own machine only. "+
-				"Set %s and restart, or make a key of your own with: sluice key create", variable))
+				"Set %s and restart, or make a key of your own with: %s (inside the container, where there is one)", variable, ownKey[variable]))
 		}
 	}
 	return Principal{Key: k}, nil
 }
+
+// ownKey is the command that makes a key in place of the published one of a variable.
+var ownKey = map[string]string{"ADMIN_API_KEY": "sluice key create --admin", "DEFAULT_PROXY_API_KEY": "sluice key create"}
+
+const unknownKey = "Unknown API key. Check the key, or ask the operator of the gateway for one."
 
 // published returns the variable that replaces a published default, "" for any other credential.
 func (d *Directory) published(credential string) string {
@@ -205,7 +221,9 @@ func (d *Directory) load(ctx context.Context, id string) (*Snapshot, error) {
 	for _, n := range nodes {
 		cred, err := d.o.Box.Open(CredentialOwner(n.ID), n.Credential)
 		if err != nil {
-			return nil, fmt.Errorf("credential of node %s: %w", n.ID, err)
+			// one damaged credential must not take the account's other nodes away
+			d.o.Log.Error("credential of a node cannot be opened; the node is left out", "account", id, "node", n.ID, "error", err)
+			n.Disabled = true
 		}
 		s.Nodes = append(s.Nodes, Node{Node: n, Credential: cred})
 	}

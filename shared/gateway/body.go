@@ -14,7 +14,7 @@ import (
 
 const (
 	smallestBody = 12 // log2: 4 KiB
-	largestBody  = 26 // log2: 64 MiB
+	largestBody  = 32 // log2: more than MAX_BODY_BYTES is ever set to
 )
 
 // bodyPool lends buffers for request bodies and bounds what all of them hold together.
@@ -44,7 +44,9 @@ func (p *bodyPool) readBody(w http.ResponseWriter, r *http.Request, max int64) (
 	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
 		return b, nil
 	}
-	size := r.ContentLength + 1 // one more, so that the read that fills it also meets the end
+	// one more, so that the read that fills it also meets the end; not all of a large one at once, or a few clients that
+	// announce much and send little would hold the memory of everybody
+	size := min(r.ContentLength+1, bodyAtOnce)
 	if r.ContentLength < 0 {
 		size = 64 << 10
 	}
@@ -75,6 +77,9 @@ func (p *bodyPool) readBody(w http.ResponseWriter, r *http.Request, max int64) (
 		}
 	}
 }
+
+// bodyAtOnce is how much memory a request gets for what it only announced.
+const bodyAtOnce = 4 << 20
 
 // bodyDeadline bounds how long a client may take to send its body.
 const bodyDeadline = 5 * time.Minute
@@ -120,11 +125,9 @@ func (b *body) release() {
 }
 
 // reader returns a reader over parts, which lie in the body's buffer or outlive it. It holds the buffer until closed.
-func (b *body) reader(parts ...[]byte) *bodyReader {
+func (b *body) reader(parts [3][]byte) *bodyReader {
 	b.refs.Add(1)
-	r := &bodyReader{b: b}
-	copy(r.parts[:], parts)
-	return r
+	return &bodyReader{b: b, parts: parts}
 }
 
 // bodyReader reads up to three parts in a row: a body with its model replaced is two pieces around a new name, and the

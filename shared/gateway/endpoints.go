@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -85,7 +86,7 @@ func (x *exchange) knownModels() {
 	body := anthropic.ModelList()
 	if id, ok := strings.CutPrefix(x.path, "/v1/models/"); ok {
 		if body = anthropic.ModelObject(id); body == nil {
-			x.fail(core.E(core.CodeNotFound, "model: "+clip(id, 100)+" is not known here, and no node could be asked."))
+			x.fail(core.E(core.CodeNotFound, "model: "+clip(id, 100)+" is known neither to a node nor to the gateway."))
 			return
 		}
 	}
@@ -100,18 +101,16 @@ func (x *exchange) knownModels() {
 func (a *attempt) prepareBody() {
 	b := a.x.body
 	if b == nil || len(b.buf) == 0 {
-		a.body, a.size = nil, 0
 		return
 	}
-	doc := b.buf
-	if a.sent == a.x.name || !a.x.model.Exists() {
-		a.body, a.size = b.reader(doc), int64(len(doc))
-		return
+	parts := [3][]byte{b.buf}
+	if a.sent != a.x.name && a.x.model.Exists() {
+		at, end := a.x.model.Offset(), a.x.model.Offset()+len(a.x.model.Raw())
+		parts = [3][]byte{b.buf[:at], rawjson.AppendString(nil, a.sent), b.buf[end:]}
 	}
-	name := rawjson.AppendString(nil, a.sent)
-	at, end := a.x.model.Offset(), a.x.model.Offset()+len(a.x.model.Raw())
-	a.body = b.reader(doc[:at], name, doc[end:])
-	a.size = int64(len(doc) - (end - at) + len(name))
+	a.size = int64(len(parts[0]) + len(parts[1]) + len(parts[2]))
+	a.body = b.reader(parts)
+	a.again = func() (io.ReadCloser, error) { return b.reader(parts), nil }
 }
 
 // freeBody gives the request's body back once no other attempt can need it.
@@ -134,12 +133,12 @@ func (x *exchange) giveUp(last outcome, choice router.Choice) {
 	var e *core.Error
 	switch {
 	case last.f.Class == upstream.Stopped:
-		e = &core.Error{Code: core.CodeUnavailable, RetryAfter: 5 * time.Second, Message: "The gateway is shutting down. Send the request again."}
+		e = stopping()
 	case last.status != 0 && rawjson.Scan(last.body, nil, nil) == nil:
 		x.passError(last, choice)
 		return
 	case last.stream.Type != "":
-		x.passStreamError(last.stream)
+		x.passStreamError(last, choice)
 		return
 	case x.rec.Attempts > 0:
 		e = upstreamError(last.f)
@@ -169,20 +168,27 @@ func (x *exchange) passError(o outcome, choice router.Choice) {
 	h := x.w.Header()
 	upstream.CopyAnswer(h, o.header)
 	x.limitHeaders(h)
-	if o.f.Class == upstream.RateLimited && choice.Why == router.Cooling && choice.Wait > 0 {
-		// all nodes cool: the client need not wait longer than for the first of them
-		if sent := upstream.RetryAfter(o.header, x.g.o.Now()); sent == 0 || choice.Wait < sent {
-			delete(h, "Retry-After-Ms")
-			h["Retry-After"] = []string{itoa(seconds(choice.Wait))}
-		}
-	}
+	delete(h, "Content-Encoding")
+	x.waitHeader(h, o, choice)
 	h["Content-Length"] = []string{itoa(int64(len(o.body)))}
 	x.rec.Status = o.status
 	x.writeBody(o.status, o.body)
 }
 
+// waitHeader sets retry-after when all nodes cool: the client need not wait longer than for the first of them.
+func (x *exchange) waitHeader(h http.Header, o outcome, choice router.Choice) {
+	if o.f.Class != upstream.RateLimited || choice.Why != router.Cooling || choice.Wait <= 0 {
+		return
+	}
+	if sent := upstream.RetryAfter(o.header, x.g.o.Now()); sent == 0 || choice.Wait < sent {
+		delete(h, "Retry-After-Ms")
+		h["Retry-After"] = []string{itoa(seconds(choice.Wait))}
+	}
+}
+
 // passStreamError passes on an error event that came in place of an answer.
-func (x *exchange) passStreamError(e anthropic.StreamError) {
+func (x *exchange) passStreamError(o outcome, choice router.Choice) {
+	e := o.stream
 	x.rec.ErrorCode = clipID("upstream_" + e.Type)
 	if s := x.watch.stream; s != nil && s.started {
 		x.rec.Status = http.StatusOK
@@ -193,6 +199,7 @@ func (x *exchange) passStreamError(e anthropic.StreamError) {
 	h := x.w.Header()
 	h["Content-Type"] = jsonType
 	h["Content-Length"] = []string{itoa(int64(len(body)))}
+	x.waitHeader(h, o, choice)
 	x.rec.Status = e.Status()
 	x.writeBody(x.rec.Status, body)
 }
@@ -200,16 +207,30 @@ func (x *exchange) passStreamError(e anthropic.StreamError) {
 // upstreamError is our own error for an attempt that brought no answer to pass on.
 func upstreamError(f upstream.Failure) *core.Error {
 	switch {
+	case f.Class == upstream.ClientFault: // with a body that says nothing
+		code := core.CodeInvalid
+		switch f.Status {
+		case http.StatusNotFound:
+			code = core.CodeNotFound
+		case http.StatusRequestEntityTooLarge:
+			code = core.CodeTooLarge
+		}
+		return core.E(code, "The upstream refused the request with status "+itoa(int64(f.Status))+" and gave no reason. Check the model and the size of the request.")
 	case f.Class == upstream.Timeout:
 		return core.E(core.CodeTimeout, "The upstream did not answer in time. Send the request again.")
 	case f.Class == upstream.Stopped:
-		return core.E(core.CodeUnavailable, "The gateway is shutting down. Send the request again.")
+		return stopping()
 	case f.Class == upstream.Overloaded:
 		return core.E(core.CodeOverloaded, "The upstream is overloaded. Send the request again.")
 	case f.Class == upstream.RateLimited:
 		return &core.Error{Code: core.CodeRateLimited, RetryAfter: f.RetryAfter, Message: "The upstream refused the request for its rate limit."}
 	}
 	return core.E(core.CodeBadGateway, "The upstream node gave no usable answer ("+f.Reason+"). Send the request again; if it lasts, ask the operator of the gateway.")
+}
+
+// stopping is the error of a request that the end of the process cuts short.
+func stopping() *core.Error {
+	return &core.Error{Code: core.CodeUnavailable, RetryAfter: 5 * time.Second, Message: "The gateway is shutting down. Send the request again."}
 }
 
 // noNode says why no node could be tried.

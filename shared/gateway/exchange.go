@@ -52,8 +52,8 @@ const (
 	renewEvery = 60 * time.Second
 )
 
-// credential returns the key a client sent: Authorization: Bearer, else x-api-key, else api-key. Clients that send two
-// send the same one twice; where they differ the one we know counts, so both are returned.
+// credentials returns the keys a client sent: Authorization: Bearer, x-api-key, api-key. Clients that send two send the
+// same one twice; where they differ the one we know counts, so all are returned.
 func credentials(h http.Header) (out [3]string) {
 	n := 0
 	add := func(s string) {
@@ -67,9 +67,7 @@ func credentials(h http.Header) (out [3]string) {
 		add(a[7:])
 	}
 	add(h.Get("X-Api-Key"))
-	if n < 2 {
-		add(h.Get("Api-Key"))
-	}
+	add(h.Get("Api-Key"))
 	return out
 }
 
@@ -100,6 +98,10 @@ func (x *exchange) authenticateAs(cred string) error {
 		return core.E(core.CodeUnauthenticated, "Malformed API key: it was mistyped or cut. Check it against the one you were given.")
 	}
 	who, err := x.g.o.Directory.Authenticate(x.r.Context(), cred, x.info.Direct)
+	if err == nil && !who.Operator && !who.Key.Has(core.ScopeInference) {
+		x.g.o.Directory.Forget(who.Key) // no admission will tell that a copy which refuses is stale
+		who, err = x.g.o.Directory.Authenticate(x.r.Context(), cred, x.info.Direct)
+	}
 	if err != nil {
 		return err
 	}
@@ -249,18 +251,21 @@ func (x *exchange) subjectList() []store.Subject {
 
 // admit takes the request through the store: trip 1.
 func (x *exchange) admit() error {
-	if x.name != "" && !router.Allowed(x.key.Models, x.name) {
-		return core.E(core.CodeForbidden, "This key may not use the model "+clip(x.name, 100)+". Ask the operator of the gateway which it may use.")
-	}
 	ctx, d := x.r.Context(), x.g.o.Directory
 	for try := 0; ; try++ {
-		acct, err := d.Account(ctx, x.key.Account, 0)
-		if errors.Is(err, store.ErrNotFound) {
-			d.Forget(x.key)
-			return core.E(core.CodeUnauthenticated, "The account of this API key was deleted. Ask the operator of the gateway for another key.")
+		if x.name != "" && !router.Allowed(x.key.Models, x.name) {
+			if try == 0 { // no admission will tell that a copy which refuses is stale
+				d.Forget(x.key)
+				if err := x.authenticate(); err != nil {
+					return err
+				}
+				continue
+			}
+			return core.E(core.CodeForbidden, "This key may not use the model "+clip(x.name, 100)+". Ask the operator of the gateway which it may use.")
 		}
+		acct, err := d.Account(ctx, x.key.Account, 0)
 		if err != nil {
-			return x.storeAway(err)
+			return x.noAccount(err)
 		}
 		x.account = acct
 		x.subjects[0] = store.Subject{Kind: store.KindKey, ID: x.key.ID, Version: x.key.Version, Limits: x.key.Limits}
@@ -275,7 +280,7 @@ func (x *exchange) admit() error {
 			x.admitted, x.figures = true, res.Figures
 			if res.Generation != 0 && res.Generation != acct.Generation {
 				if acct, err = d.Account(ctx, x.key.Account, res.Generation); err != nil {
-					return x.storeAway(err)
+					return x.noAccount(err)
 				}
 				x.account = acct
 			}
@@ -298,6 +303,14 @@ func (x *exchange) admit() error {
 	}
 }
 
+func (x *exchange) noAccount(err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		x.g.o.Directory.Forget(x.key)
+		return core.E(core.CodeUnauthenticated, "The account of this API key was deleted. Ask the operator of the gateway for another key.")
+	}
+	return x.storeAway(err)
+}
+
 func (x *exchange) storeAway(err error) error {
 	if x.r.Context().Err() != nil {
 		return errClientGone
@@ -307,6 +320,9 @@ func (x *exchange) storeAway(err error) error {
 		Message: "The gateway cannot reach its store. Send the request again in a few seconds."}
 }
 
+// maxMinuteWait is the longest retry-after of a per-minute limit: at 60 clients give up (D16).
+const maxMinuteWait = 59 * time.Second
+
 func refusal(r *store.Refusal) error {
 	who := "This API key"
 	if r.Subject == store.KindAccount {
@@ -315,6 +331,9 @@ func refusal(r *store.Refusal) error {
 	e := &core.Error{Code: core.CodeRateLimited, RetryAfter: r.RetryAfter}
 	if e.RetryAfter <= 0 {
 		e.RetryAfter = time.Second
+	}
+	if r.Limit == store.LimitRPM {
+		e.RetryAfter = min(e.RetryAfter, maxMinuteWait)
 	}
 	e.Message = who + " has reached its limit of " + itoa(r.Max) + " " + string(r.Limit) + ". Try again in " + itoa(seconds(e.RetryAfter)) + "s."
 	return e
@@ -340,8 +359,10 @@ func (x *exchange) limitHeaders(h http.Header) {
 // fail answers with one of our own errors and notes it in the record.
 func (x *exchange) fail(err error) {
 	if errors.Is(err, errClientGone) {
-		x.gone()
-		return
+		if x.interrupted().done {
+			return
+		}
+		err = stopping()
 	}
 	e := core.AsError(err)
 	if e.Code == core.CodeInternal {
@@ -360,4 +381,7 @@ func (x *exchange) gone() {
 	}
 	x.rec.ErrorCode = "client_gone"
 	x.info.ErrorCode = x.rec.ErrorCode
+	if x.rec.Attempts > 0 && x.rec.Tokens == (core.Tokens{}) {
+		x.rec.Estimated = true // the upstream may bill what it never told us
+	}
 }

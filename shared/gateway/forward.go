@@ -49,6 +49,7 @@ type attempt struct {
 	sent  string // model name that the node is sent
 	body  io.ReadCloser
 	size  int64
+	again func() (io.ReadCloser, error) // body from its start
 
 	cancel context.CancelCauseFunc
 }
@@ -97,7 +98,9 @@ func (x *exchange) forward(try func(context.Context, *attempt) outcome) {
 				if x.backoff(pass) {
 					continue
 				}
-				x.gone()
+				if out := x.interrupted(); !out.done {
+					x.giveUp(out, choice)
+				}
 				return
 			}
 			x.giveUp(last, choice)
@@ -111,8 +114,10 @@ func (x *exchange) forward(try func(context.Context, *attempt) outcome) {
 		if !c.states[i].Begin(choice.Trial) {
 			continue // another request took the trial: Pick sees it now
 		}
-		out := x.tryNode(&x.account.Nodes[i], c.states[i], try)
-		c.states[i].End(choice.Trial)
+		out := func() outcome {
+			defer c.states[i].End(choice.Trial) // also after a panic: a trial never given back would be the node's last
+			return x.tryNode(&x.account.Nodes[i], c.states[i], try)
+		}()
 		c.tries[i]++
 		c.list[i].Tried = true
 		c.again[i] = out.f.Class == upstream.Connection || out.f.Class == upstream.Server || out.f.Class == upstream.Overloaded
@@ -160,7 +165,7 @@ func (x *exchange) backoff(pass int) bool {
 // tryNode makes one attempt at a node.
 func (x *exchange) tryNode(n *directory.Node, s *health.Node, try func(context.Context, *attempt) outcome) outcome {
 	x.rec.Attempts++
-	x.rec.Node, x.rec.NodeName = n.ID, n.Name
+	x.rec.Node, x.rec.NodeName, x.rec.UpstreamID = n.ID, n.Name, ""
 	a := &attempt{x: x, node: n, state: s, sent: router.SentModel(&n.Node, x.name)}
 	x.rec.ServedModel = a.sent
 	a.prepareBody()
@@ -179,8 +184,12 @@ func (a *attempt) send(ctx context.Context) (*http.Response, outcome) {
 		}
 		return nil, outcome{f: upstream.Failure{Class: upstream.Server, Reason: "this build has no upstream of kind " + string(a.node.Kind)}}
 	}
+	method := a.x.r.Method
+	if method == http.MethodHead && a.x.brief {
+		method = http.MethodGet // the answer is read before it is believed
+	}
 	resp, err := client.Send(ctx, upstream.Target{Node: &a.node.Node, Credential: a.node.Credential},
-		&upstream.Request{Method: a.x.r.Method, Path: a.x.path, Query: a.x.r.URL.RawQuery, Header: a.x.r.Header, Body: a.body, Length: a.size})
+		&upstream.Request{Method: method, Path: a.x.path, Query: a.x.r.URL.RawQuery, Header: a.x.r.Header, Body: a.body, Length: a.size, Again: a.again})
 	if err != nil {
 		return nil, a.broken(ctx, err)
 	}
@@ -190,7 +199,9 @@ func (a *attempt) send(ctx context.Context) (*http.Response, outcome) {
 	}
 	defer resp.Body.Close()
 	o := outcome{status: resp.StatusCode, header: resp.Header}
-	o.body, err = io.ReadAll(io.LimitReader(resp.Body, maxErrBody))
+	if src, why := plainBody(resp); why == "" {
+		o.body, err = io.ReadAll(io.LimitReader(src, maxErrBody))
+	}
 	if ctx.Err() != nil {
 		return nil, a.broken(ctx, err)
 	}
@@ -247,10 +258,15 @@ func (x *exchange) retryMax() int {
 func (x *exchange) report(n *directory.Node, s *health.Node, f upstream.Failure, first bool) {
 	now, h := x.g.o.Now(), x.g.o.Health
 	switch {
+	case x.brief:
+		return // a list of models tells nothing of messages
 	case f.Class == upstream.RateLimited:
+		if x.name == "" {
+			return // files and batches have limits of their own
+		}
 		h.Cooled(s, n.Name, router.SentModel(&n.Node, x.name), now.Add(f.RetryAfter), f.Reason, now)
 	case f.Blames():
-		if !first || x.brief {
+		if !first {
 			return
 		}
 		h.Failed(s, n.Name, f.Reason, now, x.policy())

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -119,7 +120,7 @@ func route(path string) *endpoint {
 	case "/v1/models":
 		return epModels
 	}
-	if id, ok := strings.CutPrefix(path, "/v1/models/"); ok && id != "" && !strings.Contains(id, "/") {
+	if id, ok := strings.CutPrefix(path, "/v1/models/"); ok && !strings.Contains(id, "/") && plainID(id, true) {
 		return epModel
 	}
 	return resourceRoute(path)
@@ -130,13 +131,28 @@ func Handles(path string) bool {
 	return path == "/v1" || strings.HasPrefix(path, "/v1/") || path == "/anthropic" || strings.HasPrefix(path, "/anthropic/") || path == "/api/hello"
 }
 
+// plainID reports whether an escaped id names one thing only: an upstream, or a proxy before it, that decodes paths once
+// more must not end up elsewhere. Names of models may have slashes.
+func plainID(id string, slashes bool) bool {
+	text, err := url.PathUnescape(id)
+	if err != nil || strings.ContainsAny(text, "\\%?#") || !slashes && strings.Contains(text, "/") {
+		return false
+	}
+	for part := range strings.SplitSeq(text, "/") {
+		if part == "" || part == "." || part == ".." {
+			return false
+		}
+	}
+	return true
+}
+
 // ServeHTTP implements http.Handler.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.EscapedPath()
 	if rest, ok := strings.CutPrefix(path, "/anthropic"); ok && (rest == "" || rest[0] == '/') {
 		path = rest
 	}
-	if path == "" || path == "/" || path == "/api/hello" {
+	if (path == "" || path == "/" || path == "/api/hello") && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		// Claude Code asks so whether anyone is there, without a key
 		web.FromContext(r.Context()).Quiet = true
 		w.WriteHeader(http.StatusOK)

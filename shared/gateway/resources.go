@@ -2,10 +2,12 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice/shared/core"
@@ -42,8 +44,10 @@ func newCollection(path string, limit int64, methods string, below ...string) *c
 	return c
 }
 
+const batchesPath = "/v1/messages/batches"
+
 var collections = []*collection{
-	newCollection("/v1/messages/batches", maxBatch, "GET POST DELETE", "", "cancel", "results"),
+	newCollection(batchesPath, maxBatch, "GET POST DELETE", "", "cancel", "results"),
 	newCollection("/v1/files", maxFile, "GET HEAD DELETE", "", "content"),
 	newCollection("/v1/skills", maxFile, "GET POST DELETE", "", "versions", "versions/*"),
 }
@@ -61,7 +65,7 @@ func resourceRoute(path string) *endpoint {
 			continue
 		}
 		id, below, _ := strings.Cut(rest[1:], "/")
-		if id == "" {
+		if !plainID(id, false) {
 			return nil
 		}
 		for _, b := range c.below {
@@ -85,6 +89,10 @@ func (x *exchange) resource(c *collection, id string) {
 		x.fail(err)
 		return
 	}
+	if create := x.r.Method == http.MethodPost && id == ""; create && c.path == batchesPath && len(x.key.Models) > 0 {
+		x.fail(core.E(core.CodeForbidden, "This key may use some models only, and a batch can name any. Use a key without a list of models."))
+		return
+	}
 	w := x.startWatch(x.g.s.AnswerTimeout, nil)
 	x.watch = w
 	defer w.stop()
@@ -100,16 +108,57 @@ func (x *exchange) resource(c *collection, id string) {
 	out := x.tryNode(n, s, func(ctx context.Context, a *attempt) outcome {
 		setNode(x.w.Header(), false, n.Name)
 		w.attempt(a.cancel, x.g.s.AnswerTimeout)
-		if x.r.ContentLength != 0 {
-			a.body = http.MaxBytesReader(x.w, x.r.Body, c.bodyLimit)
-			a.size = x.r.ContentLength
+		if x.r.ContentLength == 0 {
+			return a.relayResource(ctx, w, x.r.Method == http.MethodPost && id == "")
 		}
-		return a.relayResource(ctx, w, x.r.Method == http.MethodPost && id == "")
+		u := &upload{ReadCloser: http.MaxBytesReader(x.w, x.r.Body, c.bodyLimit), w: w}
+		a.body, a.size = u, x.r.ContentLength
+		out := a.relayResource(ctx, w, x.r.Method == http.MethodPost && id == "")
+		if !out.done && out.status == 0 && out.f.Class != upstream.Stopped && u.blame(x, c.bodyLimit) {
+			return outcome{done: true}
+		}
+		return out
 	})
 	x.report(n, s, out.f, true)
 	if !out.done {
 		x.giveUp(out, router.Choice{Index: -1, Why: router.Tried})
 	}
+}
+
+// upload is a body on its way to the upstream. That it could not be read to its end is the client's doing, not the node's.
+type upload struct {
+	io.ReadCloser
+	w   *watch
+	err atomic.Pointer[error]
+}
+
+// Read implements io.Reader. What the client sends is a sign of life: a large file over a slow line takes its time.
+func (u *upload) Read(p []byte) (int, error) {
+	n, err := u.ReadCloser.Read(p)
+	switch err {
+	case nil:
+		u.w.sign(u.w.x.since())
+	case io.EOF:
+	default:
+		u.err.Store(&err)
+	}
+	return n, err
+}
+
+// blame answers for a client that sent too much or broke off; false when the body was not what failed.
+func (u *upload) blame(x *exchange, limit int64) bool {
+	err := u.err.Load()
+	var large *http.MaxBytesError
+	switch {
+	case err == nil:
+		return false
+	case errors.As(*err, &large):
+		x.fail(&core.Error{Code: core.CodeTooLarge, Message: "Request body is larger than " + sizeText(limit) + "."})
+	default:
+		WriteError(x.w, x.r, core.E(core.CodeInvalid, "The request body could not be read to its end."))
+		x.gone()
+	}
+	return true
 }
 
 // resourceNode finds the node that made the resource; for a new or unknown one, the node that routing prefers.
@@ -147,7 +196,17 @@ func (a *attempt) relayResource(ctx context.Context, w *watch, create bool) outc
 	defer resp.Body.Close()
 	ok := outcome{done: true, f: upstream.Failure{Status: resp.StatusCode}}
 	if create {
-		body, err := io.ReadAll(io.LimitReader(resp.Body, maxCreated))
+		src, why := plainBody(resp)
+		if why != "" && ctx.Err() == nil {
+			return outcome{f: upstream.Failure{Class: upstream.Server, Status: resp.StatusCode, Reason: why}}
+		}
+		body, err := []byte(nil), ctx.Err()
+		if err == nil {
+			body, err = io.ReadAll(io.LimitReader(src, maxCreated+1))
+		}
+		if len(body) > maxCreated {
+			return outcome{f: upstream.Failure{Class: upstream.Server, Status: resp.StatusCode, Reason: "answer to a creation larger than 1 MiB"}}
+		}
 		if err != nil {
 			return a.broken(ctx, err)
 		}

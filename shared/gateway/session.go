@@ -40,13 +40,21 @@ func prefixSession(system, messages rawjson.Value) string {
 	}
 	add(system.Raw())
 	if messages.Kind() == rawjson.Array {
-		_ = rawjson.Elements(messages.Raw(), func(v rawjson.Value) bool {
-			add(v.Raw())
-			return false
-		})
+		add(firstMessage(messages.Raw()))
 	}
 	if !some {
 		return ""
 	}
 	return string(h.Sum(nil))
+}
+
+// firstMessage is the first element of messages, or what of a long one is sampled: the rest need not be read again.
+func firstMessage(messages []byte) []byte {
+	head := messages[:min(len(messages), sampled)]
+	first := head
+	_ = rawjson.Elements(head, func(v rawjson.Value) bool { // an error: it is longer than head
+		first = v.Raw()
+		return false
+	})
+	return first
 }

@@ -80,6 +80,9 @@ func (a *attempt) stream(ctx context.Context, w *watch, s *clientStream) outcome
 		why = "answered a stream request with something else than an event stream"
 	}
 	if why != "" {
+		if ctx.Err() != nil {
+			return a.broken(ctx, ctx.Err())
+		}
 		return outcome{f: upstream.Failure{Class: upstream.Server, Status: resp.StatusCode, Reason: why}}
 	}
 	rd := sse.NewReader(src, maxEvent)
@@ -91,15 +94,19 @@ func (a *attempt) stream(ctx context.Context, w *watch, s *clientStream) outcome
 func (r *relay) run(ctx context.Context, rd *sse.Reader) outcome {
 	x := r.a.x
 	defer func() {
-		if r.content {
+		if r.start || r.content { // of an attempt that failed, too: it stands unless another one answers
 			x.rec.Tokens, x.rec.Estimated = r.meter.Result()
+		}
+		if r.content {
 			x.rec.StreamMillis = x.since()/1e6 - x.rec.FirstByteMS
 		}
 	}()
 	for {
 		batch, err := rd.Batch()
 		now := x.since()
-		r.w.sign(now)
+		if !r.ended {
+			r.w.sign(now)
+		}
 		if err != nil {
 			return r.over(ctx, err)
 		}
@@ -126,7 +133,7 @@ func (r *relay) run(ctx context.Context, rd *sse.Reader) outcome {
 			return outcome{done: true}
 		}
 		if r.ended {
-			r.w.limit.Store(int64(afterEnd))
+			r.w.shorten(afterEnd)
 		}
 	}
 }
@@ -215,6 +222,12 @@ func (r *relay) appendEvent(dst []byte, kind anthropic.EventKind, ev sse.Event) 
 // inspect reads usage and the end out of events that go to the client as they are.
 func (r *relay) inspect(batch []byte) {
 	for {
+		// nearly all events are deltas, of which only the length counts
+		if n := sse.Span(batch, "content_block_delta"); n > 0 {
+			r.meter.Delta(n)
+			batch = batch[n:]
+			continue
+		}
 		ev, next, ok := sse.Cut(batch)
 		if !ok {
 			return

@@ -71,6 +71,15 @@ func (w *watch) attempt(cancel context.CancelCauseFunc, silence time.Duration) {
 // sign notes a sign of life of the upstream.
 func (w *watch) sign(now int64) { w.seen.Store(now) }
 
+// shorten changes how long the upstream may be silent from its last sign on, and sees to it that it is noticed in time.
+func (w *watch) shorten(silence time.Duration) {
+	w.tick.Lock()
+	defer w.tick.Unlock()
+	if !w.stopped && w.limit.Swap(int64(silence)) != int64(silence) {
+		w.timer.Reset(w.next(w.x.since()))
+	}
+}
+
 // stop ends the watch. When it returns, the callback is not running and never will.
 func (w *watch) stop() {
 	w.timer.Stop()
@@ -99,9 +108,10 @@ func (w *watch) fire() {
 	if w.stopped {
 		return
 	}
+	c := w.cancel.Load() // first: another attempt may begin meanwhile, and this silence is not its
 	now := w.x.since()
 	if now-w.seen.Load() >= w.limit.Load() {
-		if c := w.cancel.Swap(nil); c != nil {
+		if c != nil && w.cancel.CompareAndSwap(c, nil) {
 			(*c)(errSilence)
 		}
 		w.seen.Store(now)

@@ -60,6 +60,9 @@ func (a *attempt) whole(ctx context.Context, metered bool) outcome {
 	}
 	src, why := plainBody(resp)
 	if why != "" {
+		if ctx.Err() != nil {
+			return a.broken(ctx, ctx.Err())
+		}
 		return bad(upstream.Server, why)
 	}
 	buf := answers.Get().(*bytes.Buffer)
