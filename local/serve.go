@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -29,13 +30,14 @@ const (
 
 // serve runs the gateway until SIGINT or SIGTERM. A second signal ends it at once.
 func serve(c *config.Config, stderr io.Writer) (err error) {
-	log := logging.New(stderr, c.LogLevel, c.LogFormat)
+	log, lines := logging.NewBuffered(stderr, c.LogLevel, c.LogFormat)
+	defer lines.Flush()
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
 
 	control := core.NewSecret(rand.Text() + rand.Text())
-	app, err := boot.Open(context.Background(), boot.Options{Config: c, Openers: openers, Log: log, Version: versionText(), Control: control})
+	app, err := boot.Open(context.Background(), boot.Options{Config: c, Openers: openers, Log: log, Version: versionText(), Access: lines, Control: control})
 	if err != nil {
 		return err
 	}
@@ -119,10 +121,12 @@ func maintain(ctx context.Context, app *boot.App) {
 
 func announce(w io.Writer, app *boot.App, addr net.Addr) {
 	url := localURL(addr)
-	fmt.Fprintf(w, "Sluice %s\n- Listening on %s (base URL %s)\n- Admin page: %s/admin\n- Database: %s\n", versionText(), addr, url, url, app.Opened.Where)
+	var b strings.Builder // one write: it must not be mixed with the log
+	fmt.Fprintf(&b, "Sluice %s\n- Listening on %s (base URL %s)\n- Admin page: %s/admin\n- Database: %s\n", versionText(), addr, url, url, app.Opened.Where)
 	for _, n := range app.Notes {
-		fmt.Fprintln(w, "- "+n)
+		b.WriteString("- " + n + "\n")
 	}
+	_, _ = io.WriteString(w, b.String())
 }
 
 // localURL is how this machine reaches a listener.

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -140,7 +140,8 @@ func (c *call) checkAccount(in *accountInput, self string) (hash string, err err
 			return "", err
 		}
 		for _, r := range rows {
-			if r.Value.Name == n && r.Value.ID != self {
+			// an id is a user name, too
+			if (r.Value.Name == n || r.Value.ID == n) && r.Value.ID != self {
 				return "", bad("name: another account has it")
 			}
 		}
@@ -148,6 +149,11 @@ func (c *call) checkAccount(in *accountInput, self string) (hash string, err err
 	if k := text(in.ProxyAPIKey); k != "" {
 		if err := config.CheckKey(k); err != nil {
 			return "", bad("proxy_api_key: " + err.Error())
+		}
+		// the operator's own key, and the published ones that may come back, must not become a tenant's
+		own := c.a.o.AdminKey
+		if !own.IsZero() && c.a.o.Box.Hash(k) == c.a.o.Box.Hash(own.Reveal()) || k == config.DefaultAdminKey || k == config.DefaultAdminKey2 {
+			return "", takenKey(store.ErrExists)
 		}
 	}
 	p := ""
@@ -157,7 +163,7 @@ func (c *call) checkAccount(in *accountInput, self string) (hash string, err err
 	switch {
 	case p == "":
 		return "", nil
-	case len(p) < 6:
+	case utf8.RuneCountInString(p) < 6:
 		return "", bad("password: must have at least 6 characters")
 	case len(p) > 72:
 		return "", bad("password: must have at most 72 bytes")
@@ -186,13 +192,8 @@ func text(s *string) string {
 }
 
 func checkName(field, s string) error {
-	if len(s) > 100 {
-		return bad(field + ": must have at most 100 bytes")
-	}
-	for _, r := range s {
-		if unicode.IsControl(r) || r == unicode.ReplacementChar {
-			return bad(field + ": must not hold control characters")
-		}
+	if err := config.CheckName(s); err != nil {
+		return bad(field + ": " + err.Error())
 	}
 	return nil
 }
@@ -207,8 +208,8 @@ func (c *call) updateAccount() error {
 		return err
 	}
 	if !c.who.admin {
-		// a tenant signed in by password may change its own credentials, never its role
-		if !c.who.session || id != c.who.account || in.IsAdmin != nil {
+		// a tenant signed in by password may change its own credentials, never its role; who has but its key may not
+		if !c.who.person || id != c.who.account || in.IsAdmin != nil {
 			return core.E(core.CodeForbidden, "forbidden")
 		}
 	}
@@ -221,15 +222,18 @@ func (c *call) updateAccount() error {
 	if err != nil {
 		return err
 	}
-	key, proxyID := text(in.ProxyAPIKey), old.Value.ProxyKey
+	key, proxyID := text(in.ProxyAPIKey), ""
 	if key != "" {
-		if proxyID, err = c.setProxyKey(id, proxyID, core.NewSecret(key)); err != nil {
+		if proxyID, err = c.setProxyKey(id, old.Value.ProxyKey, core.NewSecret(key)); err != nil {
 			return err
 		}
 	}
 	_, err = t.Accounts.Update(ctx, id, func(a *core.Account) error {
 		apply(a, &in, hash)
-		a.ProxyKey, a.UpdatedAt = proxyID, c.a.o.Now().UTC()
+		if proxyID != "" {
+			a.ProxyKey = proxyID
+		}
+		a.UpdatedAt = c.a.o.Now().UTC()
 		return nil
 	})
 	if err != nil {
@@ -248,7 +252,7 @@ func (c *call) setProxyKey(account, keyID string, key core.Secret) (string, erro
 	if keyID != "" {
 		_, err := c.a.o.Tables.Keys.Update(c.r.Context(), keyID, func(k *core.Key) error {
 			k.Hashes, k.Prefix = []string{c.a.o.Box.Hash(key.Reveal())}, seal.Prefix(key.Reveal())
-			k.Default, k.Revoked, k.UpdatedAt = false, false, c.a.o.Now().UTC()
+			k.Default, k.Revoked, k.UpdatedAt = key.Reveal() == config.DefaultProxyKey, false, c.a.o.Now().UTC()
 			return nil
 		})
 		if !errors.Is(err, store.ErrNotFound) {

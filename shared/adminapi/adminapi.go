@@ -6,11 +6,14 @@
 package adminapi
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,6 +75,10 @@ func New(o Options) *API {
 		o.Now = time.Now
 	}
 	a := &API{o: o, throttle: newThrottle(o.Now), cop: http.NewCrossOriginProtection()}
+	if u, err := url.Parse(o.PublicURL); err == nil && u.Host != "" {
+		// behind a proxy that changes Host, this is what browsers name as their origin; config has checked it
+		_ = a.cop.AddTrustedOrigin(u.Scheme + "://" + u.Host)
+	}
 	a.mux = map[string]route{
 		"/admin/api/accounts":       {"GET": (*call).listAccounts, "POST": (*call).createAccount, "PUT": (*call).updateAccount, "DELETE": (*call).deleteAccount},
 		"/admin/api/nodes":          {"GET": (*call).listNodes, "POST": (*call).createNode, "PUT": (*call).updateNode, "DELETE": (*call).deleteNode},
@@ -123,6 +130,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		for m := range rt {
 			allow = append(allow, m)
 		}
+		slices.Sort(allow)
 		h.Set("Allow", strings.Join(allow, ", "))
 		WriteError(w, r, core.E(core.CodeMethodNotAllowed, "method not allowed"))
 		return
@@ -162,10 +170,14 @@ func (c *call) fail(err error) {
 // WriteError answers with {"error":"..."}.
 func WriteError(w http.ResponseWriter, r *http.Request, e *core.Error) {
 	web.FromContext(r.Context()).ErrorCode = string(e.Code)
+	retryAfter(w, e)
+	writeJSON(w, e.Code.Status(), map[string]string{"error": e.Message})
+}
+
+func retryAfter(w http.ResponseWriter, e *core.Error) {
 	if e.RetryAfter > 0 {
 		w.Header().Set("Retry-After", itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
 	}
-	writeJSON(w, e.Code.Status(), map[string]string{"error": e.Message})
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
@@ -203,10 +215,19 @@ func (c *call) decode(v any) error {
 	}
 	if err := json.Unmarshal(data, v); err != nil {
 		var t *json.UnmarshalTypeError
-		if errors.As(err, &t) && t.Field != "" {
+		var at *time.ParseError
+		switch {
+		case errors.As(err, &t) && t.Field != "":
 			return bad(t.Field + ": must be " + typeName(t.Type.Kind().String()) + ", not " + t.Value)
+		case errors.As(err, &at):
+			return bad("expires_at: must be a time such as 2026-01-31T15:04:05Z")
+		case errors.As(err, &t):
+			return bad("request body must be a JSON object, not " + t.Value)
 		}
 		return bad("request body is not valid JSON")
+	}
+	if bytes.Equal(bytes.TrimSpace(data), []byte("null")) {
+		return bad("request body must be a JSON object, not null")
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"sluice/shared/config"
 	"sluice/shared/core"
@@ -280,7 +281,7 @@ func checkModels(list []string) error {
 		return bad("models: at most 200 names")
 	}
 	for _, m := range list {
-		if m == "" || len(m) > 256 || checkName("models", strings.ReplaceAll(m, " ", "")[:min(len(strings.ReplaceAll(m, " ", "")), 100)]) != nil {
+		if m == "" || len(m) > 256 || strings.ContainsFunc(m, func(r rune) bool { return unicode.IsControl(r) || r == unicode.ReplacementChar }) {
 			return bad("models: names must have 1 to 256 characters, none of them a control character")
 		}
 	}

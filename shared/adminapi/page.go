@@ -5,7 +5,6 @@ import (
 	"net/http"
 
 	"sluice/shared/core"
-	"sluice/shared/web"
 )
 
 var loginPage = template.Must(template.New("login").Parse(`<!doctype html>
@@ -43,33 +42,28 @@ func writePage(w http.ResponseWriter, status int, t *template.Template, data any
 // page serves /admin. ?admin_key= is exchanged for a session and taken out of the address at once.
 func (a *API) page(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
 		WriteError(w, r, core.E(core.CodeMethodNotAllowed, "method not allowed"))
 		return
 	}
 	c := &call{a: a, w: w, r: r}
 	if key := r.URL.Query().Get("admin_key"); key != "" {
-		addr := web.FromContext(r.Context()).Client
-		err := error(&core.Error{Code: core.CodeRateLimited, Message: "too many failed logins from this address; try again in a minute"})
-		if a.throttle.wait(addr) == 0 {
-			if err = a.openByKey(w, r, key); err == nil {
-				http.Redirect(w, r, a.link("/admin"), http.StatusSeeOther)
-				return
-			}
-			if core.AsError(err).Code == core.CodeUnauthenticated {
-				a.throttle.failed(addr)
-			}
+		err := a.throttled(r, func() error { return a.openByKey(w, r, key) })
+		if err == nil {
+			http.Redirect(w, r, a.Link("/admin"), http.StatusSeeOther)
+			return
 		}
 		e := core.AsError(err)
 		if e.Code == core.CodeInternal {
 			c.fail(err)
 			return
 		}
-		writePage(w, e.Code.Status(), loginPage, map[string]any{"Action": a.link("/login"), "Error": e.Message})
+		a.refuse(w, r, e)
 		return
 	}
 	if err := a.identify(c); err != nil {
 		if core.AsError(err).Code == core.CodeUnauthenticated {
-			http.Redirect(w, r, a.link("/login"), http.StatusSeeOther)
+			http.Redirect(w, r, a.Link("/login"), http.StatusSeeOther)
 			return
 		}
 		c.fail(err)
@@ -81,5 +75,5 @@ func (a *API) page(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writePage(w, http.StatusOK, adminPage, map[string]any{"Version": a.o.Version, "Account": c.who.account, "Admin": c.who.admin,
-		"Nodes": nodes, "Logout": a.link("/logout")})
+		"Nodes": nodes, "Logout": a.Link("/logout")})
 }

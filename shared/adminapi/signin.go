@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,7 +31,7 @@ const (
 type caller struct {
 	admin   bool   // administers every account
 	account string // own account; of the operator: the default one
-	session bool   // signed in by browser
+	person  bool   // signed in with the account's password
 	nodes   bool   // may manage own nodes
 }
 
@@ -69,16 +70,23 @@ func (a *API) byKey(ctx context.Context, credential string, info *web.Info) (cal
 	if len(credential) > 512 || !seal.WellFormed(credential) {
 		return caller{}, errUnauthorized
 	}
-	p, err := a.o.Directory.Authenticate(ctx, credential, info.Direct)
-	if err != nil {
-		if core.AsError(err).Code == core.CodeUnauthenticated {
-			return caller{}, errUnauthorized
+	var who caller
+	for try := 0; ; try++ {
+		p, err := a.o.Directory.Authenticate(ctx, credential, info.Direct)
+		if err != nil {
+			if core.AsError(err).Code == core.CodeUnauthenticated {
+				return caller{}, errUnauthorized
+			}
+			return caller{}, err
 		}
-		return caller{}, err
-	}
-	who, err := a.callerOf(ctx, p)
-	if err != nil {
-		return caller{}, err
+		if who, err = a.callerOf(ctx, p); err == nil {
+			break
+		}
+		if err != errUnauthorized || try > 0 {
+			return caller{}, err
+		}
+		// the directory's copy was old: the credential may be another key's by now
+		a.o.Directory.Forget(p.Key)
 	}
 	if !who.admin && !who.nodes {
 		return caller{}, core.E(core.CodeForbidden, "this key may not use the admin API")
@@ -98,8 +106,7 @@ func (a *API) callerOf(ctx context.Context, p directory.Principal) (caller, erro
 	if err != nil {
 		return caller{}, err
 	}
-	if ok, _ := k.Value.Usable(a.o.Now()); !ok || !sameHashes(k.Value.Hashes, p.Key.Hashes) {
-		a.o.Directory.Forget(p.Key)
+	if ok, _ := k.Value.Usable(a.o.Now()); !ok || !slices.Equal(k.Value.Hashes, p.Key.Hashes) {
 		return caller{}, errUnauthorized
 	}
 	who := caller{account: k.Value.Account, nodes: k.Value.Has(core.ScopeNodes), admin: k.Value.Has(core.ScopeAdmin)}
@@ -114,18 +121,6 @@ func (a *API) callerOf(ctx context.Context, p directory.Principal) (caller, erro
 		who.admin = true
 	}
 	return who, nil
-}
-
-func sameHashes(a, b []string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // bySession finds the caller of a browser session. Rights are looked up anew each time: a session outlives neither the
@@ -149,21 +144,18 @@ func (a *API) bySession(r *http.Request) (caller, error) {
 		if a.o.AdminKey.IsZero() || subtle.ConstantTimeCompare([]byte(v.Operator), []byte(a.o.Box.Hash(a.o.AdminKey.Reveal()))) != 1 {
 			return caller{}, errUnauthorized
 		}
-		return caller{admin: true, account: core.DefaultAccount, nodes: true, session: true}, nil
+		return caller{admin: true, account: core.DefaultAccount, nodes: true}, nil
 	case v.Key != "":
-		k, err := a.o.Tables.Keys.Get(ctx, v.Key)
-		if err != nil {
-			return caller{}, errUnauthorized
-		}
-		who, err := a.callerOf(ctx, directory.Principal{Key: &directory.Key{Key: k.Value, Version: k.Version}})
-		who.session = true
-		return who, err
+		return a.callerOf(ctx, directory.Principal{Key: &directory.Key{Key: core.Key{ID: v.Key, Hashes: v.KeyHashes}}})
 	}
 	acct, err := a.o.Tables.Accounts.Get(ctx, v.Account)
+	if err != nil && !store.Missing(err) {
+		return caller{}, err
+	}
 	if err != nil || acct.Value.PasswordHash == "" || acct.Value.PasswordHash != v.Password {
 		return caller{}, errUnauthorized
 	}
-	return caller{admin: acct.Value.Admin, account: acct.Value.ID, nodes: true, session: true}, nil
+	return caller{admin: acct.Value.Admin, account: acct.Value.ID, nodes: true, person: true}, nil
 }
 
 // open makes a session and sets its cookie. The token is random and new: nothing a browser brought is reused.
@@ -187,8 +179,8 @@ func (a *API) cookie(r *http.Request, value string, maxAge int) *http.Cookie {
 		SameSite: http.SameSiteLaxMode, Secure: r.TLS != nil || strings.HasPrefix(a.o.PublicURL, "https://")}
 }
 
-// link makes a path of ours into one a browser can follow behind a prefix.
-func (a *API) link(path string) string {
+// Link makes a path of ours into one a browser can follow behind a prefix.
+func (a *API) Link(path string) string {
 	if u, err := url.Parse(a.o.PublicURL); err == nil {
 		return strings.TrimRight(u.Path, "/") + path
 	}
@@ -201,7 +193,7 @@ func wantsPage(r *http.Request) bool { return strings.Contains(r.Header.Get("Acc
 func (a *API) login(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		writePage(w, http.StatusOK, loginPage, map[string]any{"Action": a.link("/login")})
+		writePage(w, http.StatusOK, loginPage, map[string]any{"Action": a.Link("/login")})
 		return
 	case http.MethodPost:
 	default:
@@ -216,16 +208,22 @@ func (a *API) login(w http.ResponseWriter, r *http.Request) {
 		err = a.signIn(w, r)
 	}
 	if err == nil {
-		http.Redirect(w, r, a.link("/admin"), http.StatusSeeOther)
+		http.Redirect(w, r, a.Link("/admin"), http.StatusSeeOther)
 		return
 	}
 	e := core.AsError(err)
 	if wantsPage(r) && e.Code != core.CodeInternal {
-		web.FromContext(r.Context()).ErrorCode = string(e.Code)
-		writePage(w, e.Code.Status(), loginPage, map[string]any{"Action": a.link("/login"), "Error": e.Message, "Username": r.PostForm.Get("username")})
+		a.refuse(w, r, e)
 		return
 	}
 	(&call{a: a, w: w, r: r}).fail(err)
+}
+
+// refuse shows the form again with what was wrong.
+func (a *API) refuse(w http.ResponseWriter, r *http.Request, e *core.Error) {
+	web.FromContext(r.Context()).ErrorCode = string(e.Code)
+	retryAfter(w, e)
+	writePage(w, e.Code.Status(), loginPage, map[string]any{"Action": a.Link("/login"), "Error": e.Message, "Username": r.PostForm.Get("username")})
 }
 
 // signIn checks what the form holds and opens a session.
@@ -234,22 +232,26 @@ func (a *API) signIn(w http.ResponseWriter, r *http.Request) error {
 	if err := r.ParseForm(); err != nil {
 		return bad("the form could not be read")
 	}
-	addr := web.FromContext(r.Context()).Client
-	if wait := a.throttle.wait(addr); wait > 0 {
-		return &core.Error{Code: core.CodeRateLimited, RetryAfter: wait, Message: "too many failed logins from this address; try again in a minute"}
-	}
-	user, pass, key := r.PostForm.Get("username"), r.PostForm.Get("password"), r.PostForm.Get("admin_key")
-	var err error
+	user, pass, key := r.PostForm.Get("username"), r.PostForm.Get("password"), strings.TrimSpace(r.PostForm.Get("admin_key"))
 	switch {
 	case key != "":
-		err = a.openByKey(w, r, key)
+		return a.throttled(r, func() error { return a.openByKey(w, r, key) })
 	case user == "" || pass == "":
 		return bad("user name and password must not be empty")
-	default:
-		err = a.openByPassword(w, r, user, pass)
 	}
-	if err != nil && core.AsError(err).Code == core.CodeUnauthenticated {
-		a.throttle.failed(addr)
+	return a.throttled(r, func() error { return a.openByPassword(w, r, user, pass) })
+}
+
+// throttled runs a login unless its address failed too often. A login counts as failed until it succeeds, so that many at
+// once gain nothing.
+func (a *API) throttled(r *http.Request, login func() error) error {
+	addr := web.FromContext(r.Context()).Client
+	if wait := a.throttle.take(addr); wait > 0 {
+		return &core.Error{Code: core.CodeRateLimited, RetryAfter: wait, Message: "too many failed logins from this address; try again in a minute"}
+	}
+	err := login()
+	if err == nil || core.AsError(err).Code != core.CodeUnauthenticated {
+		a.throttle.giveBack(addr)
 	}
 	return err
 }
@@ -272,7 +274,7 @@ func (a *API) openByKey(w http.ResponseWriter, r *http.Request, key string) erro
 	if p.Operator {
 		s.Operator = a.o.Box.Hash(a.o.AdminKey.Reveal())
 	} else {
-		s.Key = p.Key.ID
+		s.Key, s.KeyHashes = p.Key.ID, p.Key.Hashes
 	}
 	return a.open(w, r, s)
 }
@@ -300,17 +302,22 @@ func (a *API) openByPassword(w http.ResponseWriter, r *http.Request, user, pass 
 
 func (a *API) logout(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
+		w.Header().Set("Allow", "GET, POST")
 		WriteError(w, r, core.E(core.CodeMethodNotAllowed, "method not allowed"))
 		return
 	}
-	if ck, err := r.Cookie(sessionCookie); err == nil && a.cop.Check(r) == nil {
+	if err := a.cop.Check(r); err != nil {
+		WriteError(w, r, core.E(core.CodeForbidden, "cross-origin request refused"))
+		return
+	}
+	if ck, err := r.Cookie(sessionCookie); err == nil {
 		if err := a.o.Tables.Sessions.Delete(r.Context(), a.o.Box.Hash(ck.Value)); err != nil && !store.Missing(err) {
 			(&call{a: a, w: w, r: r}).fail(err)
 			return
 		}
 	}
 	http.SetCookie(w, a.cookie(r, "", -1))
-	http.Redirect(w, r, a.link("/login"), http.StatusSeeOther)
+	http.Redirect(w, r, a.Link("/login"), http.StatusSeeOther)
 }
 
 // throttle bounds failed logins per address: 10 a minute.
@@ -341,20 +348,15 @@ func network(a netip.Addr) netip.Addr {
 	return a
 }
 
-func (t *throttle) wait(a netip.Addr) time.Duration {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if s := t.by[network(a)]; s.n >= maxTries && t.now().Before(s.until) {
-		return s.until.Sub(t.now())
-	}
-	return 0
-}
-
-func (t *throttle) failed(a netip.Addr) {
+// take counts a try of an address, or returns how long it must wait.
+func (t *throttle) take(a netip.Addr) time.Duration {
 	a = network(a)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()
+	if s := t.by[a]; s.n >= maxTries && now.Before(s.until) {
+		return s.until.Sub(now)
+	}
 	if len(t.by) > 10_000 {
 		for k, s := range t.by {
 			if now.After(s.until) {
@@ -366,9 +368,21 @@ func (t *throttle) failed(a netip.Addr) {
 		}
 	}
 	s := t.by[a]
-	if now.After(s.until) {
+	if !now.Before(s.until) {
 		s = tries{until: now.Add(time.Minute)}
 	}
 	s.n++
 	t.by[a] = s
+	return 0
+}
+
+// giveBack takes a try back that was no failure.
+func (t *throttle) giveBack(a netip.Addr) {
+	a = network(a)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.by[a]; s.n > 0 {
+		s.n--
+		t.by[a] = s
+	}
 }

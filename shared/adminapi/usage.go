@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"sluice/shared/core"
@@ -38,7 +39,7 @@ func queryTime(q url.Values, name string) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
-	t, err := time.Parse(time.RFC3339, s)
+	t, err := time.Parse(time.RFC3339, strings.ReplaceAll(s, " ", "+")) // a plus that nobody escaped
 	if err != nil {
 		return t, bad(name + ": must be a time such as 2026-01-31T15:04:05Z")
 	}

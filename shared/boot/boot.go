@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -40,6 +41,7 @@ type Options struct {
 	Openers map[string]Opener // by scheme, "sqlite"
 	Log     *slog.Logger
 	Version string
+	Access  io.Writer   // gets a line per request where ACCESS_LOG allows; nil: none
 	Control core.Secret // credential of commands on this machine; empty: none
 	Now     func() time.Time
 }
@@ -110,10 +112,10 @@ func build(ctx context.Context, o *Options, opened Opened) (*App, error) {
 	}
 	dir := directory.New(directory.Options{Tables: a.Tables, Generations: s, Box: a.Box, AdminKey: c.AdminKey(),
 		Published:     []string{config.DefaultAdminKey, config.DefaultAdminKey2, config.DefaultProxyKey},
-		AllowDefaults: c.AllowDefaults, Now: o.Now})
+		AllowDefaults: c.AllowDefaults, Now: o.Now, Log: o.Log})
 	tracker := health.New(a.Tables.States, o.Log)
 	a.transports = upstream.NewTransports(upstream.TransportOptions{
-		Policy: upstream.Policy{AllowPrivate: c.AllowPrivate.All, Allow: c.AllowPrivate.CIDRs}, HTTPSProxy: c.HTTPSProxy, NoProxy: c.NoProxy})
+		Policy: upstream.Policy{AllowPrivate: c.AllowPrivate.All, Allow: c.AllowPrivate.CIDRs}, HTTPSProxy: c.HTTPSProxy.Reveal(), NoProxy: c.NoProxy})
 	gw := gateway.New(gateway.Options{
 		Settings: gateway.Settings{RetryMax: c.RetryMax, FailThreshold: c.FailThreshold, TrialAfter: time.Duration(c.HealthInterval) * time.Second,
 			MaxBody: c.MaxBodyBytes, MaxBodyMemory: c.MaxBodyMemory, StreamSilence: c.StreamSilence, AnswerTimeout: c.AnswerTimeout, Zone: c.LimitsZone.OrUTC()},
@@ -123,8 +125,12 @@ func build(ctx context.Context, o *Options, opened Opened) (*App, error) {
 	api := adminapi.New(adminapi.Options{Tables: a.Tables, Usage: s, Directory: dir, Health: tracker, Box: a.Box, Kinds: []core.Kind{core.KindAnthropic},
 		AdminKey: c.AdminKey(), Control: o.Control, PublicURL: c.PublicURL, Version: o.Version, Log: o.Log, Now: o.Now,
 		Defaults: adminapi.Defaults{Retries: c.RetryMax, FailLimit: c.FailThreshold, HealthSec: c.HealthInterval}})
-	ops := &ops{app: a, version: o.Version, store: s}
-	a.Handler = web.Wrap(web.CORS(routes(gw, api, ops), c.CORSOrigins), web.Options{Log: o.Log, AccessLog: c.AccessLog, TrustedProxies: c.TrustedProxies,
+	var access *web.AccessLog
+	if c.AccessLog && o.Access != nil {
+		access = web.NewAccessLog(o.Access, c.LogFormat == "json")
+	}
+	ops := &ops{app: a, version: o.Version, home: api.Link("/admin"), store: s}
+	a.Handler = web.Wrap(web.CORS(routes(gw, api, ops), c.CORSOrigins), web.Options{Log: o.Log, Access: access, TrustedProxies: c.TrustedProxies,
 		Error: writeError, Draining: a.Drain})
 	return a, nil
 }

@@ -16,6 +16,7 @@ import (
 type ops struct {
 	app     *App
 	version string
+	home    string // where a browser that asks for / is sent
 	store   store.Store
 	mu      sync.Mutex
 	at      time.Time
@@ -41,7 +42,7 @@ func (o *ops) serve(w http.ResponseWriter, r *http.Request) bool {
 	switch r.URL.Path {
 	case "/":
 		if r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html") {
-			http.Redirect(w, r, "admin", http.StatusSeeOther)
+			http.Redirect(w, r, o.home, http.StatusSeeOther)
 			return true
 		}
 		reply(w, r, http.StatusOK, map[string]any{"name": "sluice", "version": o.version})
@@ -98,7 +99,9 @@ func (o *ops) count(ctx context.Context) (counts, error) {
 	if !o.at.IsZero() && time.Since(o.at) < countsFor {
 		return o.counts, o.err
 	}
-	ctx = context.WithoutCancel(ctx)
+	// not the caller's cancellation: what is found is kept for the others
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
 	var c counts
 	nodes, err := o.app.Tables.Nodes.All(ctx, "")
 	for _, n := range nodes {

@@ -25,13 +25,17 @@ func sorted(s []string) []string {
 
 // unseal opens the installation's keyring, or makes one on the first start.
 func (a *App) unseal(ctx context.Context, c *config.Config) error {
-	master, source, err := a.masterKey(ctx, c)
+	var ring seal.Keyring
+	err := a.Tables.ReadMeta(ctx, metaSeal, &ring)
+	missing := errors.Is(err, store.ErrNotFound)
+	if err != nil && !missing {
+		return fmt.Errorf("keyring: %w", err)
+	}
+	master, source, err := a.masterKey(ctx, c, missing)
 	if err != nil {
 		return err
 	}
-	var ring seal.Keyring
-	err = a.Tables.ReadMeta(ctx, metaSeal, &ring)
-	if errors.Is(err, store.ErrNotFound) {
+	if missing {
 		fresh, _, nerr := seal.NewKeyring(ctx, master)
 		if nerr != nil {
 			return fmt.Errorf("%s: %w", source, nerr)
@@ -53,20 +57,25 @@ func (a *App) unseal(ctx context.Context, c *config.Config) error {
 }
 
 // masterKey finds the master key: SLUICE_MASTER_KEY, else the file beside an embedded store, made when missing, else one
-// in the store itself.
-func (a *App) masterKey(ctx context.Context, c *config.Config) (m *seal.LocalKey, source string, err error) {
+// in the store itself. Only on a first start one is made: where there is a keyring already, a new key would not open it.
+func (a *App) masterKey(ctx context.Context, c *config.Config, first bool) (m *seal.LocalKey, source string, err error) {
 	if !c.MasterKey.IsZero() {
-		m, err = seal.ParseLocalKey(c.MasterKey)
+		if m, err = seal.ParseLocalKey(c.MasterKey); err != nil {
+			err = fmt.Errorf("SLUICE_MASTER_KEY: %w", err)
+		}
 		return m, "SLUICE_MASTER_KEY", err
 	}
 	if a.Opened.File != "" {
 		path := a.Opened.File + ".key"
-		m, err = keyFile(path)
+		m, err = keyFile(path, first)
 		return m, path, err
 	}
 	source = "master key kept in the store"
 	var text string
 	err = a.Tables.ReadMeta(ctx, "master", &text)
+	if errors.Is(err, store.ErrNotFound) && !first {
+		return nil, source, errors.New("SLUICE_MASTER_KEY: must be set: the store was first started with one")
+	}
 	if errors.Is(err, store.ErrNotFound) {
 		if cerr := a.Tables.CreateMeta(ctx, "master", seal.NewLocalKey().Reveal()); cerr != nil && !errors.Is(cerr, store.ErrExists) {
 			return nil, source, cerr
@@ -81,9 +90,12 @@ func (a *App) masterKey(ctx context.Context, c *config.Config) (m *seal.LocalKey
 	return m, source, err
 }
 
-// keyFile reads the master key of an embedded store, or makes it. It is written whole or not at all.
-func keyFile(path string) (*seal.LocalKey, error) {
+// keyFile reads the master key of an embedded store, or makes it on a first start. It is written whole or not at all.
+func keyFile(path string, first bool) (*seal.LocalKey, error) {
 	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) && !first {
+		return nil, fmt.Errorf("%s: the master key of this database is missing; put the file back, or set SLUICE_MASTER_KEY to what it held", path)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := writeKeyFile(path); err != nil {
 			return nil, err
@@ -95,7 +107,7 @@ func keyFile(path string) (*seal.LocalKey, error) {
 	}
 	m, err := seal.ParseLocalKey(core.NewSecret(strings.TrimSpace(string(data))))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: this master key file is damaged; put back the one the database was first started with", path)
 	}
 	return m, nil
 }
@@ -120,5 +132,24 @@ func writeKeyFile(path string) (err error) {
 	if err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	if err = os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir makes the new name last: the database must not outlive its key in a power cut.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if cerr := d.Close(); err == nil {
+		err = cerr
+	}
+	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, fs.ErrPermission) {
+		return nil // some systems sync no directories
+	}
+	return err
 }

@@ -2,8 +2,11 @@ package boot
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"sluice/shared/config"
 	"sluice/shared/core"
@@ -31,10 +34,7 @@ func (a *App) seed(ctx context.Context, c *config.Config) error {
 	if err := a.Tables.ReadMeta(ctx, metaSeeds, &last); err != nil && !store.Missing(err) {
 		return err
 	}
-	next := seeded{Values: map[string]string{}, Node: last.Node}
-	for k, v := range last.Values {
-		next.Values[k] = v
-	}
+	applied := map[string]string{}
 	// changed reports whether a variable is set to something else than was applied last
 	changed := func(name, value string) bool {
 		if value == "" {
@@ -44,7 +44,7 @@ func (a *App) seed(ctx context.Context, c *config.Config) error {
 		if last.Values[name] == h {
 			return false
 		}
-		next.Values[name] = h
+		applied[name] = h
 		return true
 	}
 	if err := a.seedAccount(ctx, c, changed("DEFAULT_ACCOUNT_NAME", c.AccountName)); err != nil {
@@ -56,29 +56,38 @@ func (a *App) seed(ctx context.Context, c *config.Config) error {
 	if err := a.seedProxyKey(ctx, c, changed("DEFAULT_PROXY_API_KEY", c.ProxyAPIKey.Reveal())); err != nil {
 		return err
 	}
-	url := changed("UPSTREAM_BASE_URL", c.UpstreamBaseURL)
-	key := changed("UPSTREAM_API_KEY", c.UpstreamAPIKey.Reveal())
-	name := changed("UPSTREAM_NAME", c.UpstreamName)
 	if c.UpstreamBaseURL != "" || !c.UpstreamAPIKey.IsZero() {
-		id, err := a.seedNode(ctx, c, next.Node, url, key, name)
-		if err != nil {
-			return err
+		v := nodeChange{changed("UPSTREAM_BASE_URL", c.UpstreamBaseURL), changed("UPSTREAM_API_KEY", c.UpstreamAPIKey.Reveal()), changed("UPSTREAM_NAME", c.UpstreamName)}
+		if v != (nodeChange{}) {
+			if err := a.seedNode(ctx, c, v); err != nil {
+				return err
+			}
 		}
-		next.Node = id
 	}
-	if len(next.Values) != len(last.Values) || url || key || name || next.Node != last.Node || !same(next.Values, last.Values) {
-		return a.Tables.WriteMeta(ctx, metaSeeds, next)
+	if len(applied) == 0 {
+		return nil
 	}
-	return nil
+	return a.editSeeds(ctx, func(s *seeded) { maps.Copy(s.Values, applied) })
 }
 
-func same(a, b map[string]string) bool {
-	for k, v := range a {
-		if b[k] != v {
-			return false
+// editSeeds changes what is remembered, over what another instance may have written meanwhile.
+func (a *App) editSeeds(ctx context.Context, edit func(*seeded)) error {
+	_, err := a.Tables.Metas.Upsert(ctx, metaSeeds, func(m *store.MetaValue) error {
+		s := seeded{}
+		if len(m.Data) > 0 {
+			if err := json.Unmarshal(m.Data, &s); err != nil {
+				return err
+			}
 		}
-	}
-	return len(a) == len(b)
+		if s.Values == nil {
+			s.Values = map[string]string{}
+		}
+		edit(&s)
+		data, err := json.Marshal(s)
+		m.ID, m.Data = metaSeeds, data
+		return err
+	})
+	return err
 }
 
 func (a *App) seedAccount(ctx context.Context, c *config.Config, renamed bool) error {
@@ -104,7 +113,7 @@ func (a *App) seedAccount(ctx context.Context, c *config.Config, renamed bool) e
 // seedAdminKey keeps the rule for the published admin credentials: they are one key, with id 1, which ends when
 // ADMIN_API_KEY is set and does not come back while another admin key exists.
 func (a *App) seedAdminKey(ctx context.Context, c *config.Config) error {
-	if !c.AdminKey().IsZero() {
+	if own := c.AdminKey(); !own.IsZero() {
 		k, err := a.Tables.Keys.Get(ctx, firstAdminKey)
 		if err == nil && k.Value.Default {
 			err = a.Tables.Keys.Delete(ctx, firstAdminKey)
@@ -112,38 +121,72 @@ func (a *App) seedAdminKey(ctx context.Context, c *config.Config) error {
 		if err != nil && !store.Missing(err) {
 			return err
 		}
+		k, err = a.Tables.Keys.Find(ctx, a.Box.Hash(own.Reveal()))
+		if err == nil {
+			return fmt.Errorf("ADMIN_API_KEY: key %s of account %s has the same value, so its holder would administer the gateway; choose another", k.Value.ID, k.Value.Account)
+		}
+		if !store.Missing(err) {
+			return err
+		}
 		a.Notes = append(a.Notes, "Admin API Key: as set by ADMIN_API_KEY")
-		a.short("ADMIN_API_KEY", c.AdminKey())
+		a.short("ADMIN_API_KEY", own)
 		return nil
 	}
-	keys, err := a.Tables.Keys.All(ctx, "")
-	if err != nil {
+	if done, err := a.otherAdminKey(ctx, c); done || err != nil {
 		return err
-	}
-	for _, k := range keys {
-		if ok, _ := k.Value.Usable(a.now()); ok && k.Value.Has(core.ScopeAdmin) {
-			if k.Value.Default {
-				a.publishedAdmin()
-			} else {
-				a.Notes = append(a.Notes, "Admin API Key: key "+k.Value.ID+" ("+k.Value.Name+")")
-			}
-			return nil
-		}
 	}
 	now := a.now().UTC()
-	_, err = a.Tables.Keys.Create(ctx, core.Key{ID: firstAdminKey, Account: core.DefaultAccount, Name: "default admin key", Default: true,
+	_, err := a.Tables.Keys.Create(ctx, core.Key{ID: firstAdminKey, Account: core.DefaultAccount, Name: "default admin key", Default: true,
 		Hashes: []string{a.Box.Hash(config.DefaultAdminKey), a.Box.Hash(config.DefaultAdminKey2)},
 		Scopes: []core.Scope{core.ScopeAdmin}, CreatedAt: now, UpdatedAt: now})
-	if err != nil && !errors.Is(err, store.ErrExists) {
+	if err != nil && !errors.Is(err, store.ErrExists) { // another instance starting beside us may have made it
 		return err
 	}
-	a.publishedAdmin()
+	a.publishedAdmin(c)
 	return nil
 }
 
-func (a *App) publishedAdmin() {
-	a.Notes = append(a.Notes, "Admin API Key: "+config.DefaultAdminKey,
-		"warning: the default admin key is published; it works from this machine only. Set ADMIN_API_KEY")
+// otherAdminKey looks for a key that administers the gateway, and tells of it.
+func (a *App) otherAdminKey(ctx context.Context, c *config.Config) (bool, error) {
+	keys, err := a.Tables.Keys.All(ctx, "")
+	if err != nil {
+		return false, err
+	}
+	for _, k := range keys {
+		if ok, _ := k.Value.Usable(a.now()); !ok || !k.Value.Has(core.ScopeNodes) {
+			continue
+		}
+		if !k.Value.Has(core.ScopeAdmin) {
+			acct, err := a.Tables.Accounts.Get(ctx, k.Value.Account)
+			if err != nil && !store.Missing(err) {
+				return false, err
+			}
+			if err != nil || !acct.Value.Admin {
+				continue
+			}
+		}
+		if k.Value.ID == firstAdminKey && k.Value.Default {
+			a.publishedAdmin(c)
+		} else {
+			a.Notes = append(a.Notes, "Admin API Key: key "+k.Value.ID+" ("+k.Value.Name+")")
+		}
+		return true, nil
+	}
+	return false, nil
+}
+
+func (a *App) publishedAdmin(c *config.Config) {
+	a.Notes = append(a.Notes, "Admin API Key: "+config.DefaultAdminKey)
+	a.published(c, "admin", "ADMIN_API_KEY")
+}
+
+// published warns of a default credential in use.
+func (a *App) published(c *config.Config, what, variable string) {
+	where := "works from this machine only"
+	if c.AllowDefaults {
+		where = "works from anywhere, as ALLOW_DEFAULT_CREDENTIALS says"
+	}
+	a.Notes = append(a.Notes, "warning: the default "+what+" key is published; it "+where+". Set "+variable)
 }
 
 func (a *App) short(variable string, s core.Secret) {
@@ -179,11 +222,11 @@ func (a *App) seedProxyKey(ctx context.Context, c *config.Config, changed bool) 
 	case err != nil:
 		return err
 	case k.Value.Default:
-		a.Notes = append(a.Notes, line+"="+config.DefaultProxyKey,
-			"warning: the default proxy key is published; it works from this machine only. Set DEFAULT_PROXY_API_KEY")
+		a.Notes = append(a.Notes, line+"="+config.DefaultProxyKey)
+		a.published(c, "proxy", "DEFAULT_PROXY_API_KEY")
 	default:
 		a.Notes = append(a.Notes, line+" is set")
-		if changed {
+		if own := c.ProxyAPIKey.Reveal(); own != "" && slices.Contains(k.Value.Hashes, a.Box.Hash(own)) {
 			a.short("DEFAULT_PROXY_API_KEY", c.ProxyAPIKey)
 		}
 	}
@@ -233,45 +276,59 @@ func (a *App) setProxyKey(ctx context.Context, id string, key core.Secret) error
 	return err
 }
 
+// nodeChange tells which variables of the node changed.
+type nodeChange struct{ url, key, name bool }
+
 // seedNode makes the node of UPSTREAM_*, or applies what changed of it. A node that was deleted through the API comes back
-// only when a variable changes.
-func (a *App) seedNode(ctx context.Context, c *config.Config, id string, url, key, name bool) (string, error) {
-	if id != "" && !url && !key && !name {
-		return id, nil
+// only when a variable changes. Its id is remembered before it is made, so that instances that start at once, and a start
+// after a crash in between, make one and the same.
+func (a *App) seedNode(ctx context.Context, c *config.Config, v nodeChange) error {
+	fresh, err := a.Tables.NextID(ctx, store.KindNode)
+	if err != nil {
+		return err
 	}
-	fill := func(n *core.Node, all bool) {
-		if all || url {
+	id := fresh
+	err = a.editSeeds(ctx, func(s *seeded) {
+		if s.Node == "" {
+			s.Node = fresh
+		}
+		id = s.Node
+	})
+	if err != nil {
+		return err
+	}
+	update := func(n *core.Node) error {
+		// an address that was edited through the API must not get a new key of the operator's: whoever edited it would
+		if v.url || v.key && !n.Operator {
 			n.BaseURL, n.Operator = c.UpstreamBaseURL, true
 			if n.BaseURL == "" {
 				n.BaseURL = anthropic.DefaultBaseURL
 			}
 		}
-		if all || key {
+		if v.key {
 			n.Credential = a.Box.Seal(directory.CredentialOwner(n.ID), c.UpstreamAPIKey)
 		}
-		if all || name {
+		if v.name {
 			n.Name = c.UpstreamName
-			if n.Name == "" {
-				n.Name = "default"
-			}
 		}
 		n.UpdatedAt = a.now().UTC()
+		return nil
 	}
-	if id != "" {
-		_, err := a.Tables.Nodes.Update(ctx, id, func(n *core.Node) error {
-			fill(n, false)
-			return nil
-		})
-		if !store.Missing(err) {
-			return id, err
+	_, err = a.Tables.Nodes.Update(ctx, id, update)
+	if store.Missing(err) {
+		n := core.Node{ID: id, Account: core.DefaultAccount, Kind: core.KindAnthropic, Name: "default", Weight: 1, HealthMethod: "api", CreatedAt: a.now().UTC()}
+		v = nodeChange{url: true, key: true, name: c.UpstreamName != ""}
+		_ = update(&n)
+		if _, err = a.Tables.Nodes.Create(ctx, n); errors.Is(err, store.ErrExists) {
+			err = nil // another instance starting beside us made it
 		}
 	}
-	id, err := a.Tables.NextID(ctx, store.KindNode)
-	if err != nil {
-		return "", err
+	if err != nil || !v.url && !v.key {
+		return err
 	}
-	n := core.Node{ID: id, Account: core.DefaultAccount, Kind: core.KindAnthropic, Weight: 1, HealthMethod: "api", CreatedAt: a.now().UTC()}
-	fill(&n, true)
-	_, err = a.Tables.Nodes.Create(ctx, n)
-	return id, err
+	// what is known of the old address or key says nothing of the new one
+	if err := a.Tables.States.Delete(ctx, id); err != nil && !store.Missing(err) {
+		return err
+	}
+	return nil
 }

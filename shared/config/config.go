@@ -58,7 +58,7 @@ type Config struct {
 	AllowPrivate   AllowPrivate  `env:"UPSTREAM_ALLOW_PRIVATE"`
 	TrustedProxies Prefixes      `env:"TRUSTED_PROXIES"`
 	CORSOrigins    []string      `env:"CORS_ALLOW_ORIGINS"`
-	HTTPSProxy     string        `env:"HTTPS_PROXY"`
+	HTTPSProxy     core.Secret   `env:"HTTPS_PROXY"`
 	NoProxy        string        `env:"NO_PROXY"`
 	LimitsZone     Zone          `env:"LIMITS_TIME_ZONE"` // calendar days of limits; default UTC
 
@@ -146,7 +146,13 @@ func Parse(environ map[string]string) (*Config, error) {
 	if err := env.ParseWithOptions(c, env.Options{Environment: set}); err != nil {
 		problems = append(problems, envProblems(err, set)...)
 	}
-	problems = append(problems, c.check()...)
+	for _, p := range c.check() {
+		name, _, _ := strings.Cut(p, ":")
+		// what could not be parsed was left at zero, which is a second problem of the same variable
+		if !slices.ContainsFunc(problems, func(q string) bool { return strings.HasPrefix(q, name+":") }) {
+			problems = append(problems, p)
+		}
+	}
 	c.Warnings = append(c.Warnings, unknownNames(set)...)
 	c.beaten()
 	if len(problems) > 0 {
@@ -226,8 +232,8 @@ func (c *Config) check() []string {
 			bad("PUBLIC_URL", err.Error())
 		}
 	}
-	if c.HTTPSProxy != "" {
-		if u, err := url.Parse(c.HTTPSProxy); err != nil || u.Host == "" {
+	if !c.HTTPSProxy.IsZero() { // it may hold a password
+		if u, err := url.Parse(c.HTTPSProxy.Reveal()); err != nil || u.Host == "" {
 			bad("HTTPS_PROXY", "is no URL such as http://proxy:3128")
 		}
 	}
