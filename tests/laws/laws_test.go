@@ -66,6 +66,7 @@ var (
 		"gateway":               {inside: []string{"core", "rawjson", "sse", "seal", "store", "router", "health", "directory", "web", "upstream", "translator/anthropic"}},
 		"adminapi":              {inside: []string{"core", "config", "seal", "store", "health", "directory", "web"}, outside: []string{"golang.org/x/crypto/"}},
 		"boot":                  {inside: []string{"core", "config", "seal", "logging", "store", "health", "directory", "web", "gateway", "adminapi", "upstream", "upstream/anthropic"}},
+		"boot/boottest":         {inside: []string{"boot", "config", "core", "logging", "store", "store/memory"}},
 	}
 	// drivers may be reached by their own package alone
 	drivers = map[string]string{"modernc.org/sqlite": "store/sqlite"}
@@ -239,7 +240,8 @@ func TestNoInitAndNoSleep(t *testing.T) {
 
 // forTests reports whether a file serves tests only: there a struct may be one call and keep its context.
 func forTests(path string) bool {
-	return strings.HasSuffix(path, "_test.go") || strings.HasSuffix(filepath.Dir(path), "test")
+	return strings.HasSuffix(path, "_test.go") || strings.HasSuffix(filepath.Dir(path), "test") ||
+		strings.Contains(filepath.ToSlash(path), "/tests/")
 }
 
 // inBubble reports whether a test file uses synctest, whose Sleep moves a simulated clock.
