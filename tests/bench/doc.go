@@ -1,0 +1,28 @@
+// Command bench measures the gateway under load and prints it next to two
+// yardsticks, a bare httputil.ReverseProxy and nginx, all in front of the same
+// fake upstream and in one run:
+//
+//	go run ./tests/bench            # everything, a few minutes
+//	go run ./tests/bench -quick     # everything, under a minute
+//	go run ./tests/bench -only a,b -targets reverseproxy,gateway -rounds 9
+//
+// Every server under test is a process of its own on a loopback port, started
+// anew for each scenario. Loads alternate between the targets round by round,
+// so that whatever else the machine does meets all of them. The CPU time is
+// the operating system's, user and system, of the process under test alone;
+// what the client and the fake upstream burn is not counted, though on a small
+// machine it bounds the requests per second. Work that a target does after its
+// answers (writing usage, collecting garbage) is counted as well: its clock is
+// read at the earliest [tail] after the last answer.
+//
+// The scenarios: (a) small requests, (b) streams as fast as they can be sent,
+// (c1) and (c2) bodies of 1 MiB, (d) the memory of 2,000 open streams, (e) the
+// latency added at 100 requests a second and, only if asked for, (p) streams at
+// the pace of a model. In (b) a slow target reads several events at once and is
+// so spared some work; in (p) each event comes alone.
+//
+// The gateway runs with its embedded database, authentication, limits and
+// usage on. A missed target is printed and is no failure: the exit code is 1
+// only if something did not work, such as an answer that is not byte for byte
+// as long as the upstream's.
+package main
