@@ -1,10 +1,12 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"math/bits"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +16,7 @@ import (
 
 const (
 	smallestBody = 12 // log2: 4 KiB
+	unlentBody   = 15 // log2: 32 KiB; bodies up to this are not lent but left to the garbage collector
 	largestBody  = 32 // log2: more than MAX_BODY_BYTES is ever set to
 )
 
@@ -113,8 +116,10 @@ func (b *body) free() {
 		return
 	}
 	b.pool.used.Add(-(int64(1) << (b.class + smallestBody)))
-	full := b.buf[:0]
-	b.pool.pools[b.class].Put(&full)
+	if b.lent() {
+		full := b.buf[:0]
+		b.pool.pools[b.class].Put(&full)
+	}
 	b.buf, b.class = nil, -1
 }
 
@@ -124,8 +129,19 @@ func (b *body) release() {
 	}
 }
 
-// reader returns a reader over parts, which lie in the body's buffer or outlive it. It holds the buffer until closed.
-func (b *body) reader(parts [3][]byte) *bodyReader {
+// lent reports whether the buffer goes back to a pool.
+func (b *body) lent() bool { return b.class+smallestBody > unlentBody }
+
+// reader returns a reader over parts, which lie in the body's buffer or outlive it. It holds a lent buffer until closed.
+// Small bodies come as a type that net/http knows to be in memory: only then does it send head and body in one write.
+func (b *body) reader(parts [3][]byte) io.ReadCloser {
+	if !b.lent() {
+		whole := parts[0]
+		if len(parts[1])+len(parts[2]) > 0 {
+			whole = slices.Concat(parts[0], parts[1], parts[2])
+		}
+		return io.NopCloser(bytes.NewReader(whole))
+	}
 	b.refs.Add(1)
 	return &bodyReader{b: b, parts: parts}
 }

@@ -286,17 +286,37 @@ const (
 // or below 0x20. Only the lowest mark is exact: a borrow can add false ones
 // above it. Flipping bit 1 moves the quote (0x22) to 0x20 next to the control
 // characters and no other byte below 0x21, so one comparison serves both.
-func special(x uint64) uint64 {
-	return (((x ^ 0x02*ones) - 0x21*ones) | ((x ^ '\\'*ones) - ones)) &^ x & highs
+func special(x uint64) uint64 { return marks(x) & highs }
+
+// marks is special before the other bits are cleared.
+func marks(x uint64) uint64 {
+	return (((x ^ 0x02*ones) - 0x21*ones) | ((x ^ '\\'*ones) - ones)) &^ x
+}
+
+// skipPlain skips 32 bytes at a time as long as none of them is special: in prose one branch then serves four words.
+func skipPlain(b []byte, i int) int {
+	for len(b)-i >= 32 {
+		w := b[i : i+32 : i+32]
+		m := marks(binary.LittleEndian.Uint64(w)) | marks(binary.LittleEndian.Uint64(w[8:])) |
+			marks(binary.LittleEndian.Uint64(w[16:])) | marks(binary.LittleEndian.Uint64(w[24:]))
+		if m&highs != 0 {
+			break
+		}
+		i += 32
+	}
+	return i
 }
 
 // skipString skips the rest of a string whose opening quote is before b[i] and
 // returns the index after its closing quote.
 func skipString(b []byte, i int) (int, fault) {
 	for {
-		// Eight bytes at a time up to the next special byte.
+		// Eight bytes at a time up to the next special byte, more once it looks like prose.
 		var c byte
-		for {
+		for words := 0; ; words++ {
+			if words == 4 {
+				i = skipPlain(b, i)
+			}
 			if len(b)-i < 8 {
 				for i < len(b) && b[i] >= ' ' && b[i] != '"' && b[i] != '\\' {
 					i++

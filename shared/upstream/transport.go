@@ -156,6 +156,7 @@ func newTransport(guard *Policy, o TransportOptions) http.RoundTripper {
 		MaxIdleConnsPerHost:    256,
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: 1 << 20,
+		WriteBufferSize:        2 << 10, // holds a head with a small body; larger bodies pass it by, open streams pay for it
 	}
 }
 
