@@ -79,6 +79,9 @@ func readControl(c *config.Config) (*control, error) {
 // none does. The lock decides, not the control file: that one stays behind when a gateway is killed, and its port may by
 // then belong to another program.
 func call(c *config.Config, stderr io.Writer, method, path string, in, out any) error {
+	if u, _ := c.Store(); strings.HasPrefix(u.Reveal(), "memory:") {
+		return errors.New("STORE_URL: a memory store lives in the running gateway alone; use its admin API")
+	}
 	body, err := json.Marshal(in)
 	if err != nil {
 		return err

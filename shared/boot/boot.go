@@ -118,7 +118,7 @@ func build(ctx context.Context, o *Options, opened Opened) (*App, error) {
 		Policy: upstream.Policy{AllowPrivate: c.AllowPrivate.All, Allow: c.AllowPrivate.CIDRs}, HTTPSProxy: c.HTTPSProxy.Reveal(), NoProxy: c.NoProxy})
 	gw := gateway.New(gateway.Options{
 		Settings: gateway.Settings{RetryMax: c.RetryMax, FailThreshold: c.FailThreshold, TrialAfter: time.Duration(c.HealthInterval) * time.Second,
-			MaxBody: c.MaxBodyBytes, MaxBodyMemory: c.MaxBodyMemory, StreamSilence: c.StreamSilence, AnswerTimeout: c.AnswerTimeout, Zone: c.LimitsZone.OrUTC()},
+			MaxBody: c.MaxBodyBytes, MaxBodyMemory: c.MaxBodyMemory, StreamSilence: c.StreamSilence, AnswerTimeout: c.AnswerTimeout, Zone: c.LimitsZone.OrUTC(), PublicURL: c.PublicURL},
 		Directory: dir, Health: tracker, Admission: s, Tables: a.Tables, Log: o.Log, Now: o.Now,
 		Upstreams: map[core.Kind]upstream.Client{core.KindAnthropic: anthropic.New(a.transports)},
 	})

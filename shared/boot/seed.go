@@ -64,6 +64,11 @@ func (a *App) seed(ctx context.Context, c *config.Config) error {
 			}
 		}
 	}
+	if nodes, err := a.Tables.Nodes.All(ctx, ""); err != nil {
+		return err
+	} else if len(nodes) == 0 {
+		a.Notes = append(a.Notes, "warning: there is no node yet, so no model can be called. Set UPSTREAM_API_KEY, or add one with POST /admin/api/nodes")
+	}
 	if len(applied) == 0 {
 		return nil
 	}

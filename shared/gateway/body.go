@@ -47,9 +47,8 @@ func (p *bodyPool) readBody(w http.ResponseWriter, r *http.Request, max int64) (
 	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
 		return b, nil
 	}
-	// one more, so that the read that fills it also meets the end; not all of a large one at once, or a few clients that
-	// announce much and send little would hold the memory of everybody
-	size := min(r.ContentLength+1, bodyAtOnce)
+	// not all of a large one at once, or a few clients that announce much and send little would hold the memory of everybody
+	size := min(r.ContentLength, bodyAtOnce)
 	if r.ContentLength < 0 {
 		size = 64 << 10
 	}
@@ -62,6 +61,9 @@ func (p *bodyPool) readBody(w http.ResponseWriter, r *http.Request, max int64) (
 	for {
 		n, err := r.Body.Read(b.buf[len(b.buf):cap(b.buf)])
 		b.buf = b.buf[:len(b.buf)+n]
+		if err == nil && int64(len(b.buf)) == r.ContentLength {
+			err = io.EOF // all that was announced is here
+		}
 		switch {
 		case int64(len(b.buf)) > max:
 			b.release()
@@ -94,8 +96,12 @@ func (b *body) grow(size int64) error {
 		return core.E(core.CodeTooLarge, "Request body is too large.")
 	}
 	capacity := int64(1) << (class + smallestBody)
-	if b.pool.used.Add(capacity) > b.pool.limit {
-		b.pool.used.Add(-capacity)
+	more := capacity
+	if b.class >= 0 {
+		more -= int64(1) << (b.class + smallestBody) // which free gives back below
+	}
+	if b.pool.used.Add(more) > b.pool.limit {
+		b.pool.used.Add(-more)
 		return &core.Error{Code: core.CodeOverloaded, RetryAfter: time.Second,
 			Message: "The gateway holds as many request bodies as its memory allows. Send the request again."}
 	}
@@ -106,6 +112,7 @@ func (b *body) grow(size int64) error {
 		next = make([]byte, 0, capacity)
 	}
 	next = append(next, b.buf...)
+	b.pool.used.Add(capacity - more)
 	b.free()
 	b.buf, b.class = next, class
 	return nil

@@ -180,7 +180,7 @@ func (x *exchange) waitHeader(h http.Header, o outcome, choice router.Choice) {
 	if o.f.Class != upstream.RateLimited || choice.Why != router.Cooling || choice.Wait <= 0 {
 		return
 	}
-	if sent := upstream.RetryAfter(o.header, x.g.o.Now()); sent == 0 || choice.Wait < sent {
+	if sent := upstream.RetryAfter(o.header, x.g.o.Now()); sent == 0 || choice.Wait <= sent-time.Second {
 		delete(h, "Retry-After-Ms")
 		h["Retry-After"] = []string{itoa(seconds(choice.Wait))}
 	}

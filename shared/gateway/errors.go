@@ -24,7 +24,8 @@ func WriteError(w http.ResponseWriter, r *http.Request, e *core.Error) {
 	if e.RetryAfter > 0 {
 		h["Retry-After"] = []string{itoa(seconds(e.RetryAfter))}
 	}
-	if e.NoRetry {
+	if e.NoRetry || e.Code == core.CodeUnauthenticated || e.Code == core.CodeForbidden {
+		// no retry makes a key right; without this Claude Code goes on for minutes
 		h["X-Should-Retry"] = []string{"false"}
 	}
 	body := anthropic.AppendError(nil, anthropic.ErrorType(e.Code), e.Message, info.ID)

@@ -40,6 +40,7 @@ type exchange struct {
 	sess  string        // affinity
 
 	watch    *watch
+	trial    bool           // the attempt is a failed node's trial
 	brief    bool           // one pass, and no failure counts against a node
 	fallback func()         // answers when no node did
 	touched  []*health.Node // whose state may need saving
@@ -143,6 +144,10 @@ func (x *exchange) look() error {
 	var v [7]rawjson.Value
 	doc := x.body.buf
 	if err := rawjson.Scan(doc, lookNames, v[:]); err != nil {
+		var twice *rawjson.DuplicateError
+		if errors.As(err, &twice) {
+			return core.E(core.CodeInvalid, twice.Name+": stands twice in the request body; send it once")
+		}
 		return core.E(core.CodeInvalid, "The request body is not a JSON object: "+err.Error()+".")
 	}
 	name, ok := v[0].Text()

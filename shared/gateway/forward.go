@@ -115,7 +115,8 @@ func (x *exchange) forward(try func(context.Context, *attempt) outcome) {
 			continue // another request took the trial: Pick sees it now
 		}
 		out := func() outcome {
-			defer c.states[i].End(choice.Trial) // also after a panic: a trial never given back would be the node's last
+			x.trial = choice.Trial
+			defer func() { c.states[i].End(x.trial) }() // also after a panic: a trial never given back would be the node's last
 			return x.tryNode(&x.account.Nodes[i], c.states[i], try)
 		}()
 		c.tries[i]++
@@ -123,6 +124,10 @@ func (x *exchange) forward(try func(context.Context, *attempt) outcome) {
 		c.again[i] = out.f.Class == upstream.Connection || out.f.Class == upstream.Server || out.f.Class == upstream.Overloaded
 		x.report(&x.account.Nodes[i], c.states[i], out.f, !c.blamed[i])
 		c.blamed[i] = c.blamed[i] || out.f.Blames()
+		if out.f.Retryable() {
+			x.g.o.Log.Info("attempt failed", "request_id", x.info.ID, "account", x.key.Account, "node", x.account.Nodes[i].Name,
+				"attempt", x.rec.Attempts, "status", out.f.Status, "reason", out.f.Reason)
+		}
 		if out.done {
 			return
 		}

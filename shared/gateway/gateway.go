@@ -35,6 +35,7 @@ type Settings struct {
 	AnswerTimeout time.Duration // for the answer of a request that is not streamed
 	PingEvery     time.Duration // of silence towards the client
 	HoldFor       time.Duration // that the status line waits for the first content
+	PublicURL     string        // address of the gateway for clients; empty: as the request was addressed
 	Zone          *time.Location
 }
 
@@ -160,10 +161,12 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ep := route(path)
 	if ep == nil {
+		web.DropBody(w, r)
 		WriteError(w, r, core.E(core.CodeNotFound, "No such endpoint: "+clip(r.URL.Path, 200)+". The gateway serves the Anthropic API under /v1."))
 		return
 	}
 	if !strings.Contains(" "+ep.methods+" ", " "+r.Method+" ") {
+		web.DropBody(w, r)
 		w.Header().Set("Allow", strings.ReplaceAll(ep.methods, " ", ", "))
 		WriteError(w, r, core.E(core.CodeMethodNotAllowed, "Method "+clip(r.Method, 20)+" is not allowed on "+ep.name+"; use "+strings.ReplaceAll(ep.methods, " ", " or ")+"."))
 		return
@@ -171,6 +174,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{g: g, w: w, r: r, path: path, ep: ep, info: web.FromContext(r.Context())}
 	x.rc = http.NewResponseController(w)
 	if err := x.authenticate(); err != nil {
+		web.DropBody(w, r)
 		WriteError(w, r, core.AsError(err))
 		return
 	}

@@ -22,7 +22,7 @@ import (
 const (
 	maxBatch    = 256 << 20
 	maxFile     = 500 << 20
-	maxCreated  = 1 << 20 // bytes of the answer to a creation
+	maxCreated  = 4 << 20 // bytes of an answer that describes resources
 	resourceTTL = 180 * 24 * time.Hour
 )
 
@@ -125,6 +125,9 @@ func (x *exchange) resource(c *collection, id string) {
 	}
 }
 
+// uploadPatience is how long a client may pause within an upload.
+const uploadPatience = 60 * time.Second
+
 // upload is a body on its way to the upstream. That it could not be read to its end is the client's doing, not the node's.
 type upload struct {
 	io.ReadCloser
@@ -138,7 +141,9 @@ func (u *upload) Read(p []byte) (int, error) {
 	switch err {
 	case nil:
 		u.w.sign(u.w.x.since())
+		_ = u.w.x.rc.SetReadDeadline(time.Now().Add(uploadPatience))
 	case io.EOF:
+		_ = u.w.x.rc.SetReadDeadline(time.Time{})
 	default:
 		u.err.Store(&err)
 	}
@@ -195,7 +200,7 @@ func (a *attempt) relayResource(ctx context.Context, w *watch, create bool) outc
 	}
 	defer resp.Body.Close()
 	ok := outcome{done: true, f: upstream.Failure{Status: resp.StatusCode}}
-	if create {
+	if create || x.describesBatches(resp) {
 		src, why := plainBody(resp)
 		if why != "" && ctx.Err() == nil {
 			return outcome{f: upstream.Failure{Class: upstream.Server, Status: resp.StatusCode, Reason: why}}
@@ -205,13 +210,15 @@ func (a *attempt) relayResource(ctx context.Context, w *watch, create bool) outc
 			body, err = io.ReadAll(io.LimitReader(src, maxCreated+1))
 		}
 		if len(body) > maxCreated {
-			return outcome{f: upstream.Failure{Class: upstream.Server, Status: resp.StatusCode, Reason: "answer to a creation larger than 1 MiB"}}
+			return outcome{f: upstream.Failure{Class: upstream.Server, Status: resp.StatusCode, Reason: "description of a resource larger than 4 MiB"}}
 		}
 		if err != nil {
 			return a.broken(ctx, err)
 		}
-		a.remember(body)
-		x.answer(resp, body)
+		if create {
+			a.remember(body)
+		}
+		x.answer(resp, x.ownAddress(body))
 		return ok
 	}
 	h := x.w.Header()
@@ -224,11 +231,16 @@ func (a *attempt) relayResource(ctx context.Context, w *watch, create bool) outc
 	x.w.WriteHeader(resp.StatusCode)
 	buf := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buf)
+	var results *batchMeter
+	if strings.HasPrefix(x.path, batchesPath) && strings.HasSuffix(x.path, "/results") {
+		results = &batchMeter{}
+	}
 	for {
 		n, err := resp.Body.Read(*buf)
 		w.sign(x.since())
 		if n > 0 {
 			_ = x.rc.SetWriteDeadline(time.Now().Add(stuckAfter))
+			results.write((*buf)[:n])
 			m, werr := x.w.Write((*buf)[:n])
 			x.rec.Bytes += int64(m)
 			if werr != nil {
@@ -238,6 +250,7 @@ func (a *attempt) relayResource(ctx context.Context, w *watch, create bool) outc
 		}
 		if err == io.EOF {
 			_ = x.rc.SetWriteDeadline(time.Time{})
+			x.settleBatch(results)
 			return ok
 		}
 		if err != nil {
@@ -249,6 +262,11 @@ func (a *attempt) relayResource(ctx context.Context, w *watch, create bool) outc
 			panic(http.ErrAbortHandler)
 		}
 	}
+}
+
+// describesBatches reports whether an answer is JSON about batches, which names the address of their results.
+func (x *exchange) describesBatches(resp *http.Response) bool {
+	return strings.HasPrefix(x.path, batchesPath) && x.r.Method != http.MethodHead && strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json")
 }
 
 // remember stores which node made the resource that an answer describes.

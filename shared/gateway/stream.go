@@ -145,6 +145,12 @@ func (r *relay) begin(now int64) {
 	x.rec.Status = http.StatusOK
 	x.rec.FirstByteMS = max(1, now/1e6)
 	x.freeBody()
+	// the node has proved itself; a long answer must not keep others from it
+	x.g.o.Health.Succeeded(r.a.state, r.a.node.Name)
+	if x.trial {
+		x.trial = false
+		r.a.state.EndTrial()
+	}
 }
 
 func (r *relay) fillHeader(h http.Header) {

@@ -32,9 +32,10 @@ type Node struct {
 	id, account string
 	state       atomic.Pointer[core.NodeState]
 	inFlight    atomic.Int64
-	trial       atomic.Bool
-	mu          sync.Mutex // orders transitions
-	save        sync.Mutex // orders saves
+	trial       atomic.Int64 // when the trial began, ns since 1970; 0: none
+	gone        atomic.Bool  // deleted: nothing of it is saved any more
+	mu          sync.Mutex   // orders transitions
+	save        sync.Mutex   // orders saves
 	dirty       atomic.Bool
 }
 
@@ -67,6 +68,9 @@ func (t *Tracker) Node(ctx context.Context, id, account string) *Node {
 // Forget drops a node that was deleted, in memory and in the store.
 func (t *Tracker) Forget(ctx context.Context, id string) error {
 	t.mu.Lock()
+	if n := t.nodes[id]; n != nil {
+		n.gone.Store(true) // a request that is still under way must not bring it back
+	}
 	delete(t.nodes, id)
 	t.mu.Unlock()
 	if err := t.states.Delete(ctx, id); err != nil && !store.Missing(err) {
@@ -79,13 +83,13 @@ func (t *Tracker) Forget(ctx context.Context, id string) error {
 func (t *Tracker) Clear(ctx context.Context, id, account string) error {
 	n := t.Node(ctx, id, account)
 	n.change(func(core.NodeState) core.NodeState { return core.NodeState{} })
-	n.trial.Store(false)
+	n.trial.Store(0)
 	return t.Save(ctx, n)
 }
 
 // Save writes a node's state if it changed since the last save.
 func (t *Tracker) Save(ctx context.Context, n *Node) error {
-	if !n.dirty.Load() {
+	if !n.dirty.Load() || n.gone.Load() {
 		return nil
 	}
 	n.save.Lock()
@@ -114,13 +118,24 @@ func (n *Node) State() *core.NodeState { return n.state.Load() }
 // InFlight returns the number of requests on the node from this process.
 func (n *Node) InFlight() int64 { return n.inFlight.Load() }
 
+// trialFor bounds how long one request keeps a failed node to itself: an answer without streaming may take half an hour.
+const trialFor = time.Minute
+
 // OnTrial reports whether a trial of the failed node is under way.
-func (n *Node) OnTrial() bool { return n.trial.Load() }
+func (n *Node) OnTrial() bool { return fresh(n.trial.Load()) }
+
+func fresh(began int64) bool { return began != 0 && time.Since(time.Unix(0, began)) < trialFor }
+
+// EndTrial gives the trial back before the request ends: its answer has begun, so others may come.
+func (n *Node) EndTrial() { n.trial.Store(0) }
 
 // Begin counts a request in. trial claims the failed node's one trial: false when another request has it.
 func (n *Node) Begin(trial bool) bool {
-	if trial && !n.trial.CompareAndSwap(false, true) {
-		return false
+	if trial {
+		old := n.trial.Load()
+		if fresh(old) || !n.trial.CompareAndSwap(old, time.Now().UnixNano()) {
+			return false
+		}
 	}
 	n.inFlight.Add(1)
 	return true
@@ -130,7 +145,7 @@ func (n *Node) Begin(trial bool) bool {
 func (n *Node) End(trial bool) {
 	n.inFlight.Add(-1)
 	if trial {
-		n.trial.Store(false)
+		n.EndTrial()
 	}
 }
 

@@ -148,6 +148,8 @@ func newTransport(guard *Policy, o TransportOptions) http.RoundTripper {
 			}
 			return u, err
 		},
+		// a connection that died without a word is noticed by its pings, not by the silence of the next request on it
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true,
 		TLSHandshakeTimeout:    10 * time.Second,

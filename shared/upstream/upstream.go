@@ -126,8 +126,15 @@ func ClassifyError(err error) Failure {
 	return f
 }
 
+// maxRetryAfter bounds what an upstream may ask for: longer is a mistake or mischief.
+const maxRetryAfter = 24 * time.Hour
+
 // RetryAfter reads retry-after-ms, else retry-after in seconds or as an HTTP date. 0 when there is none.
 func RetryAfter(h http.Header, now time.Time) time.Duration {
+	return min(retryAfter(h, now), maxRetryAfter)
+}
+
+func retryAfter(h http.Header, now time.Time) time.Duration {
 	if ms, err := strconv.ParseFloat(h.Get("Retry-After-Ms"), 64); err == nil && ms > 0 && ms < 1e12 {
 		return time.Duration(ms * float64(time.Millisecond))
 	}

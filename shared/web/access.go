@@ -31,7 +31,11 @@ func (a *AccessLog) write(rec *recorder, r *http.Request, i *Info) {
 	l.text("request_id", i.ID)
 	l.text("method", r.Method)
 	l.text("path", r.URL.Path)
-	l.number("status", int64(rec.status))
+	status := rec.status
+	if status == 0 {
+		status = 499 // the client left before there was an answer
+	}
+	l.number("status", int64(status))
 	l.number("bytes", rec.bytes)
 	l.millis("ms", now.Sub(i.Start))
 	l.text("client", i.Client.String())

@@ -97,9 +97,28 @@ func Wrap(next http.Handler, o Options) http.Handler {
 			}
 			defer o.Draining.leave()
 		}
+		if r.ContentLength != 0 {
+			// a client that never ends its body must not hold the connection, whoever answers; handlers that take long
+			// bodies set a deadline of their own
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyPatience))
+		}
 		defer finish(rec, r, i, &o)
 		next.ServeHTTP(rec, r)
 	})
+}
+
+// bodyPatience is how long the body of a request may take to come.
+const bodyPatience = 30 * time.Second
+
+// refusePatience is how long an answer that refuses a request waits for the rest of its body.
+const refusePatience = time.Second
+
+// DropBody is for a handler that answers without reading the body: net/http would wait for the rest of it first.
+func DropBody(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 {
+		w.Header().Set("Connection", "close")
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(refusePatience))
+	}
 }
 
 // alwaysServed names the probes that must tell of draining rather than be refused for it.

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"sluice/shared/upstream"
 )
@@ -19,11 +20,15 @@ var defaultVersion = []string{"2023-06-01"}
 // Client implements upstream.Client.
 type Client struct {
 	transports *upstream.Transports
-	bases      sync.Map // base URL -> *url.URL, parsed once; bounded by the nodes that exist
+	bases      sync.Map // base URL -> *url.URL, parsed once
+	based      atomic.Int64
 }
 
 // New makes a client over the transports.
 func New(t *upstream.Transports) *Client { return &Client{transports: t} }
+
+// maxBases bounds the parsed addresses that are kept.
+const maxBases = 10_000
 
 // Send implements upstream.Client.
 func (c *Client) Send(ctx context.Context, t upstream.Target, r *upstream.Request) (*http.Response, error) {
@@ -45,7 +50,7 @@ func (c *Client) Send(ctx context.Context, t upstream.Target, r *upstream.Reques
 		// the API demands one; curl users and Guide A send none. What a client does send is never touched
 		req.Header["Anthropic-Version"] = defaultVersion
 	}
-	sign(req.Header, t, u.Host)
+	sign(req.Header, t, u.Hostname())
 	rt := c.transports.Guarded
 	if t.Node.Operator {
 		rt = c.transports.Operator
@@ -86,6 +91,10 @@ func (c *Client) base(raw string) (*url.URL, error) {
 	// people paste addresses with and without the version; the path has it
 	u.Path = strings.TrimSuffix(strings.TrimSuffix(strings.TrimRight(u.Path, "/"), "/v1"), "/")
 	u.RawPath, u.RawQuery, u.Fragment = "", "", ""
+	if c.based.Add(1) > maxBases {
+		c.bases.Clear() // edits leave addresses behind
+		c.based.Store(1)
+	}
 	c.bases.Store(raw, u)
 	return u, nil
 }
