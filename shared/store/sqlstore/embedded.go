@@ -134,17 +134,26 @@ func (s *Embedded) Generation(ctx context.Context, account string) (int64, error
 	return s.admitter.Generation(account), ctx.Err()
 }
 
-// Records implements store.Usage. It saves first what waits.
+// settled saves what waits before a report. When the disk refuses, reports show what it has: that is when they are needed
+// most. Ping and the log tell of it.
+func (s *Embedded) settled(ctx context.Context) error {
+	if err := s.Flush(ctx); err != nil && ctx.Err() != nil {
+		return err
+	}
+	return nil
+}
+
+// Records implements store.Usage. It saves first what waits, if that can be done.
 func (s *Embedded) Records(ctx context.Context, f store.UsageFilter, cursor string, limit int) ([]core.Settlement, string, error) {
-	if err := s.Flush(ctx); err != nil {
+	if err := s.settled(ctx); err != nil {
 		return nil, "", err
 	}
 	return s.Engine.Records(ctx, f, cursor, limit)
 }
 
-// Sums implements store.Usage. It saves first what waits.
+// Sums implements store.Usage. It saves first what waits, if that can be done.
 func (s *Embedded) Sums(ctx context.Context, f store.UsageFilter, by store.GroupBy) ([]core.UsageSum, error) {
-	if err := s.Flush(ctx); err != nil {
+	if err := s.settled(ctx); err != nil {
 		return nil, err
 	}
 	return s.Engine.Sums(ctx, f, by)
