@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"bytes"
+	"hash/fnv"
+	"strconv"
 	"strings"
 
 	"sluice/shared/core"
@@ -30,22 +32,20 @@ func (x *exchange) ownAddress(body []byte) []byte {
 	if err != nil || list.Kind() != rawjson.Array {
 		return rewrite(body)
 	}
-	items := []byte{'['}
-	err = rawjson.Elements(list.Raw(), func(e rawjson.Value) bool {
-		if len(items) > 1 {
-			items = append(items, ',')
-		}
+	raw := list.Raw()
+	var items []byte
+	copied := 0 // of raw
+	err = rawjson.Elements(raw, func(e rawjson.Value) bool {
 		if e.Kind() == rawjson.Object {
-			items = append(items, rewrite(e.Raw())...)
-		} else {
-			items = append(items, e.Raw()...)
+			items = append(append(items, raw[copied:e.Offset()]...), rewrite(e.Raw())...)
+			copied = e.Offset() + len(e.Raw())
 		}
 		return true
 	})
 	if err != nil {
 		return body
 	}
-	return rawjson.Splice(nil, body, list, append(items, ']'))
+	return rawjson.Splice(nil, body, list, append(items, raw[copied:]...))
 }
 
 // baseURL is the address that the client reached the gateway by, its path prefix included.
@@ -107,6 +107,17 @@ func (m *batchMeter) flush() {
 	m.line = m.line[:0]
 }
 
+// batchRecordID is the same whenever the results are fetched, and short however long the names are.
+func batchRecordID(account, id, model string) string {
+	full := "batch_" + account + "_" + id + "_" + model
+	if len(full) <= 128 {
+		return full
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(full))
+	return full[:100] + "_" + strconv.FormatUint(h.Sum64(), 16)
+}
+
 // settleBatch records what a batch used, once however often its results are fetched: the record's id is the batch's.
 func (x *exchange) settleBatch(m *batchMeter) {
 	if m == nil {
@@ -116,7 +127,7 @@ func (x *exchange) settleBatch(m *batchMeter) {
 	id, _, _ := strings.Cut(strings.TrimPrefix(x.path, batchesPath+"/"), "/")
 	now := x.g.o.Now().UTC()
 	for model, tokens := range m.models {
-		rec := core.Settlement{RequestID: clipID("batch_" + x.key.Account + "_" + id + "_" + model), Account: x.key.Account, Key: x.key.ID, Node: x.rec.Node,
+		rec := core.Settlement{RequestID: batchRecordID(x.key.Account, id, model), Account: x.key.Account, Key: x.key.ID, Node: x.rec.Node,
 			NodeName: x.rec.NodeName, Endpoint: batchUsage, Dialect: core.DialectAnthropic, Model: model, ServedModel: model, Status: 200, Attempts: 1,
 			Tokens: tokens, StartedAt: now, EndedAt: now}
 		if err := x.g.o.Admission.Settle(detached(x.r), store.SettleRequest{ID: rec.RequestID, Account: rec.Account, Record: rec}); err != nil {

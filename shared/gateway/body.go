@@ -74,6 +74,18 @@ func (p *bodyPool) readBody(w http.ResponseWriter, r *http.Request, max int64) (
 			b.release()
 			return nil, err
 		}
+		if int64(len(b.buf)) == max { // it needs no more memory to learn whether it ends here
+			var more [1]byte
+			_, err := io.ReadFull(r.Body, more[:])
+			if errors.Is(err, io.EOF) {
+				return b, nil
+			}
+			b.release()
+			if err == nil {
+				err = tooLarge
+			}
+			return nil, err
+		}
 		if len(b.buf) == cap(b.buf) {
 			if err := b.grow(int64(cap(b.buf)) * 2); err != nil {
 				b.release()

@@ -10,6 +10,7 @@ package gateway
 import (
 	"context"
 	"log/slog"
+	"math/bits"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -93,7 +94,8 @@ func New(o Options) *Gateway {
 		o.Now = time.Now
 	}
 	g := &Gateway{o: o, s: o.Settings}
-	g.bodies.limit = o.Settings.MaxBodyMemory
+	// buffers are powers of two: one of the largest size must fit
+	g.bodies.limit = max(o.Settings.MaxBodyMemory, int64(1)<<bits.Len64(uint64(o.Settings.MaxBody-1)))
 	return g
 }
 

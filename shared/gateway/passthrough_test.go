@@ -355,3 +355,15 @@ func TestD31_LongWholeAnswersAreNotRefused(t *testing.T) {
 		t.Errorf("got %+v", rec)
 	}
 }
+
+func TestD15_AnOverlongPromptKeepsTheWordingThatMakesClientsCompact(t *testing.T) {
+	for _, c := range []struct{ reason, body string }{{"streamed", streamBody}, {"not streamed", plainBody}} {
+		r := newRig(t)
+		up := r.fakeNode("a")
+		up.Queue(upstreamtest.PromptTooLong(210000, 200000))
+		got := r.post(c.body)
+		if got.status != 400 || !strings.Contains(got.body, "prompt is too long: 210000 tokens > 200000 maximum") {
+			t.Errorf("%s: got %d %s", c.reason, got.status, got.body)
+		}
+	}
+}

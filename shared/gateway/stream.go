@@ -145,9 +145,11 @@ func (r *relay) begin(now int64) {
 	x.rec.Status = http.StatusOK
 	x.rec.FirstByteMS = max(1, now/1e6)
 	x.freeBody()
-	// the node has proved itself; a long answer must not keep others from it
-	x.g.o.Health.Succeeded(r.a.state, r.a.node.Name)
+	// a failed node has proved itself; a long answer must not keep others from it. Any other is judged at the end: streams that
+	// are cut must add up
 	if x.trial {
+		x.g.o.Health.Succeeded(r.a.state, r.a.node.Name)
+		x.touched = append(x.touched, r.a.state)
 		x.trial = false
 		r.a.state.EndTrial()
 	}

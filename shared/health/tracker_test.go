@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sluice/shared/core"
@@ -201,5 +202,38 @@ func TestTracker_ManyAtOnce(t *testing.T) {
 	wg.Wait()
 	if s := saved(t, tables, "1"); s.FailStreak != 400 {
 		t.Errorf("got a streak of %d, want 400", s.FailStreak)
+	}
+}
+
+func TestNode_LongTrialDoesNotExclude(t *testing.T) {
+	for _, c := range []struct {
+		reason string
+		after  time.Duration
+		end    bool // given back at the first content
+		taken  bool
+	}{
+		{"just begun", 0, false, true},
+		{"almost a minute", time.Minute - 1, false, true},
+		{"a minute", time.Minute, false, false},
+		{"half an hour", 30 * time.Minute, false, false},
+		{"given back early", 0, true, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			tr, _, _ := newTracker(t)
+			n := tr.Node(t.Context(), "1", "acct")
+			if !n.Begin(true) {
+				t.Fatal("no trial")
+			}
+			if c.end {
+				n.EndTrial()
+			}
+			time.Sleep(c.after)
+			if n.OnTrial() != c.taken || n.Begin(true) == c.taken {
+				t.Errorf("%s: on trial: %v, want %v", c.reason, n.OnTrial(), c.taken)
+			}
+			if want := int64(2); !c.taken && (n.InFlight() != want || !n.OnTrial() || n.Begin(true)) {
+				t.Errorf("%s: %d in flight, the next trial has not the node to itself", c.reason, n.InFlight())
+			}
+		})
 	}
 }

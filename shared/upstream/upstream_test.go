@@ -77,6 +77,8 @@ func TestD30_RetryAfter(t *testing.T) {
 		{"", "", 0}, {"7", "", 7 * time.Second}, {" 7 ", "", 7 * time.Second}, {"1.5", "", 1500 * time.Millisecond}, {"0", "", 0}, {"-3", "", 0},
 		{"soon", "", 0}, {"NaN", "", 0}, {"Inf", "", 0}, {"1e99", "", 0}, {"99999999999", "", 0},
 		{"7", "250", 250 * time.Millisecond}, {"7", "-1", 7 * time.Second}, {"7", "x", 7 * time.Second}, {"", "NaN", 0}, {"", "1e300", 0},
+		{"86400", "", 24 * time.Hour}, {"86401", "", 24 * time.Hour}, {"999999999", "", 24 * time.Hour}, {"", "99999999999", 24 * time.Hour},
+		{"Fri, 01 Jan 2038 00:00:00 GMT", "", 24 * time.Hour},
 		{"Thu, 01 Jan 2026 00:00:30 GMT", "", 30 * time.Second}, {"Wed, 31 Dec 2025 23:59:30 GMT", "", 0},
 	} {
 		h := http.Header{}

@@ -32,8 +32,12 @@ func (a *AccessLog) write(rec *recorder, r *http.Request, i *Info) {
 	l.text("method", r.Method)
 	l.text("path", r.URL.Path)
 	status := rec.status
-	if status == 0 {
+	switch {
+	case status != 0:
+	case r.Context().Err() != nil:
 		status = 499 // the client left before there was an answer
+	default:
+		status = http.StatusOK // which net/http sends for a handler that wrote nothing
 	}
 	l.number("status", int64(status))
 	l.number("bytes", rec.bytes)
