@@ -62,6 +62,7 @@ func FuzzScanAgainstEncodingJSON(f *testing.F) {
 	}
 	f.Add(smallBody())
 	f.Add([]byte(`{"\u0061":1,"a":2}`))
+	f.Add(append(AppendString([]byte(`{"a":`), source(2000)), '}'))
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		// Tight capacity: reading past the end must be a panic here.
 		doc = bytes.Clone(doc)[:len(doc):len(doc)]

@@ -310,7 +310,7 @@ func skipPlain(b []byte, i int) int {
 // skipString skips the rest of a string whose opening quote is before b[i] and
 // returns the index after its closing quote.
 func skipString(b []byte, i int) (int, fault) {
-	for {
+	for due := 0; ; {
 		// Eight bytes at a time up to the next special byte, more once it looks like prose.
 		var c byte
 		for words := 0; ; words++ {
@@ -361,6 +361,10 @@ func skipString(b []byte, i int) (int, fault) {
 			if b[i] != '\\' {
 				break
 			}
+		}
+		// Each run puts due 32 bytes on, so it gets ahead of i where runs are closer.
+		if due = max(due, i) + 32; due-i > 160 {
+			i, due = skipDense(b, i), 0
 		}
 	}
 }
