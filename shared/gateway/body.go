@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	smallestBody = 12 // log2: 4 KiB
+	smallestBody = 9  // log2: 512 bytes
 	unlentBody   = 15 // log2: 32 KiB; bodies up to this are not lent but left to the garbage collector
 	largestBody  = 32 // log2: more than MAX_BODY_BYTES is ever set to
 )
