@@ -26,10 +26,10 @@ var (
 const (
 	// smallSize is the buffer of a stream of ordinary events, the only one
 	// that thousands of idle streams should hold.
-	smallSize = 1 << 10
+	smallSize = 4 << 10
 	// bulkSize is the largest buffer that a stream gets for bringing many
-	// events at once. The steps on the way are fourfold.
-	bulkSize = 16 << 10
+	// events at once: twice what net/http reads at once.
+	bulkSize = 8 << 10
 	// keepSize is the largest buffer kept once what made it grow has gone.
 	keepSize = 64 << 10
 	// maxEmptyReads is how many reads in a row may bring neither bytes nor an
@@ -39,18 +39,16 @@ const (
 
 var blankLine = []byte("\n\n")
 
-// pools lend buffers of smallSize, four and sixteen times that.
-var pools [3]sync.Pool
+// pools lend buffers of smallSize and bulkSize.
+var pools [2]sync.Pool
 
 // class is the pool of buffers of a size; -1: there is none.
 func class(size int) int {
 	switch size {
 	case smallSize:
 		return 0
-	case 4 * smallSize:
-		return 1
 	case bulkSize:
-		return 2
+		return 1
 	}
 	return -1
 }
@@ -67,8 +65,8 @@ func lend(size int) *[]byte {
 }
 
 // Reader cuts a stream into batches of whole events. It is for one goroutine
-// at a time. It holds a 1 KiB buffer from its first Batch on, more while an
-// event needs more or, up to 16 KiB, when events come faster than they are read.
+// at a time. It holds a 4 KiB buffer from its first Batch on, 8 KiB when events
+// come faster than they are read, and more while an event needs more.
 type Reader struct {
 	src      io.Reader
 	maxEvent int
@@ -178,8 +176,8 @@ func (r *Reader) compact() {
 	case len(r.buf) > keepSize && rest <= smallSize/2:
 		r.swap(smallSize)
 	case r.done == 0:
-	case r.w == len(r.buf) && len(r.buf) < bulkSize && class(len(r.buf)) >= 0:
-		r.swap(4 * len(r.buf))
+	case r.w == len(r.buf) && len(r.buf) == smallSize:
+		r.swap(bulkSize)
 	default:
 		r.w = copy(r.buf, r.buf[r.done:r.w])
 		r.pos -= r.done
