@@ -90,7 +90,7 @@ func openStore(ctx context.Context, o *Options, url core.Secret, name string) (O
 		for s := range o.Openers {
 			known = append(known, s+":")
 		}
-		return Opened{}, fmt.Errorf("%s: this program has no store of this kind; it has %s", name, strings.Join(sorted(known), ", "))
+		return Opened{}, fmt.Errorf("%s: this program has no store of this kind yet; it has %s. Unset it to use the embedded file data/sluice.db", name, strings.Join(sorted(known), ", "))
 	}
 	opened, err := open(ctx, core.NewSecret(rest), o.Log)
 	if err != nil {
