@@ -37,15 +37,17 @@ func (x *exchange) countTokens() {
 	x.whole(false)
 }
 
-// prepare reads, looks and admits. A body that is no request is refused before it costs the key anything.
+// prepare reads, looks and admits. A request with a bad body is admitted too before it is refused: so it is recorded like
+// every other, and the key's limits bound how many such records there can be.
 func (x *exchange) prepare() error {
-	if err := x.readBody(); err != nil {
+	bad := x.readBody()
+	if bad == nil {
+		bad = x.look()
+	}
+	if err := x.admit(); err != nil {
 		return err
 	}
-	if err := x.look(); err != nil {
-		return err
-	}
-	return x.admit()
+	return bad
 }
 
 // modelsPatience is how long a node may take to list its models: Claude Code waits 3 s.

@@ -149,6 +149,25 @@ func TestUsage_TimesOfAStream(t *testing.T) {
 	})
 }
 
+// Bad bodies are recorded like every other failed request, so the key's limits must bound how many there can be.
+func TestUsage_BadBodiesAreRecordedWithinTheLimits(t *testing.T) {
+	r := newRig(t)
+	up := r.fakeNode("a")
+	_, limited := r.key(limits(core.Limits{RPD: 2}))
+	wantError(t, r.post("{", "X-Api-Key", limited), 400, "invalid_request_error", "not a JSON object")
+	wantError(t, r.post(`{"messages":[]}`, "X-Api-Key", limited), 400, "invalid_request_error", "model: Field required")
+	wantError(t, r.post("{", "X-Api-Key", limited), 429, "rate_limit_error", "requests per day")
+	recs := r.records()
+	if len(recs) != 2 || up.Count() != 0 {
+		t.Fatalf("%d records, %d sent", len(recs), up.Count())
+	}
+	for _, rec := range recs {
+		if rec.Status != 400 || rec.ErrorCode != "invalid_request" || rec.Attempts != 0 || rec.Tokens != (core.Tokens{}) || rec.Estimated {
+			t.Errorf("recorded %+v", rec)
+		}
+	}
+}
+
 func TestUsage_WhatWasNeverAdmittedIsNotRecorded(t *testing.T) {
 	r := newRig(t)
 	up := r.fakeNode("a")
@@ -157,8 +176,6 @@ func TestUsage_WhatWasNeverAdmittedIsNotRecorded(t *testing.T) {
 	r.post(plainBody, "X-Api-Key", limited)     // refused by the limit
 	r.post(plainBody, "X-Api-Key", "unknown")   // unknown key
 	r.post(plainBody, "X-Api-Key", operatorKey) // may not call models
-	r.post("{")
-	r.post(`{"messages":[]}`)
 	r.do("GET", "/v1/messages", "")
 	r.do("GET", "/v1/unknown", "")
 	if rec := r.record(); !rec.Success() || up.Count() != 1 {
