@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -15,7 +16,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -70,7 +73,7 @@ type session struct {
 	port   string
 	up     *upstreamtest.Anthropic
 	server *exec.Cmd
-	out    *bytes.Buffer
+	out    *output
 	done   chan error
 }
 
@@ -98,15 +101,41 @@ func newSession(t *testing.T) *session {
 			}
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	_ = l.Close()
-	s := &session{t: t, dir: dir, port: port, up: upstreamtest.NewAnthropic(t)}
+	s := &session{t: t, dir: dir, port: freePort(t), up: upstreamtest.NewAnthropic(t)}
 	t.Cleanup(s.stop)
 	return s
+}
+
+// freePort picks a port below those that the kernel hands out, which the servers of other tests take at any moment.
+func freePort(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		port := strconv.Itoa(20_000 + rand.IntN(10_000))
+		if l, err := net.Listen("tcp", ":"+port); err == nil {
+			_ = l.Close()
+			return port
+		}
+	}
+	t.Fatal("no free port")
+	return ""
+}
+
+// output is what a server block printed; the process writes while the test reads.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
 }
 
 func (s *session) adapt(text string) string {
@@ -126,7 +155,7 @@ func (s *session) command(ctx context.Context, script string) *exec.Cmd {
 func (s *session) start(b block) {
 	s.t.Helper()
 	s.stop()
-	s.out, s.done = new(bytes.Buffer), make(chan error, 1)
+	s.out, s.done = new(output), make(chan error, 1)
 	s.server = s.command(context.Background(), b.text)
 	s.server.Stdout, s.server.Stderr = s.out, s.out
 	if err := s.server.Start(); err != nil {
@@ -145,6 +174,9 @@ func (s *session) start(b block) {
 		case <-ctx.Done():
 			s.t.Fatalf("line %d: the gateway never answered\n%s", b.line, s.out)
 		case <-tick.C:
+			if !strings.Contains(s.out.String(), "Listening on") {
+				continue // whoever answers on the port now is not the gateway
+			}
 			resp, err := http.Get("http://127.0.0.1:" + s.port + "/readyz")
 			if err != nil {
 				continue
