@@ -21,15 +21,17 @@ func itoa(n int) string { return strconv.Itoa(n) }
 
 // accountView is an account as lists show it. proxy_api_key stands only in the answer to the call that set it.
 type accountView struct {
-	ID          string    `json:"id"`
-	Name        string    `json:"name"`
-	IsAdmin     bool      `json:"is_admin"`
-	HasPassword bool      `json:"has_password"`
-	HasProxyKey bool      `json:"has_proxy_api_key"`
-	ProxyPrefix string    `json:"proxy_api_key_prefix,omitempty"`
-	ActiveNode  string    `json:"active_node,omitempty"`
-	CreatedAt   time.Time `json:"created_at"`
-	UpdatedAt   time.Time `json:"updated_at"`
+	ID          string            `json:"id"`
+	Name        string            `json:"name"`
+	IsAdmin     bool              `json:"is_admin"`
+	HasPassword bool              `json:"has_password"`
+	HasProxyKey bool              `json:"has_proxy_api_key"`
+	ProxyPrefix string            `json:"proxy_api_key_prefix,omitempty"`
+	ActiveNode  string            `json:"active_node,omitempty"`
+	ModelMap    map[string]string `json:"model_map,omitempty"`
+	Response    int               `json:"response_days"`
+	CreatedAt   time.Time         `json:"created_at"`
+	UpdatedAt   time.Time         `json:"updated_at"`
 }
 
 func (c *call) listAccounts() error {
@@ -59,7 +61,7 @@ func (c *call) listAccounts() error {
 	views := make([]accountView, 0, len(accounts))
 	for _, a := range accounts {
 		v := accountView{ID: a.ID, Name: a.Name, IsAdmin: a.Admin, HasPassword: a.PasswordHash != "", ActiveNode: a.ActiveNode,
-			CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt}
+			ModelMap: a.ModelMap, Response: a.ResponseDays, CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt}
 		if a.ProxyKey != "" {
 			k, err := t.Keys.Get(ctx, a.ProxyKey)
 			if err == nil {
@@ -73,13 +75,19 @@ func (c *call) listAccounts() error {
 	return c.ok(map[string]any{"accounts": views})
 }
 
-// accountInput is the body of create and update. A field that is missing, and on update also an empty one, changes nothing.
+// accountInput is the body of create and update. A field that is missing, and on update also an empty text, changes
+// nothing; an empty model_map maps nothing any more.
 type accountInput struct {
-	Name        *string `json:"name"`
-	Password    *string `json:"password"`
-	ProxyAPIKey *string `json:"proxy_api_key"`
-	IsAdmin     *bool   `json:"is_admin"`
+	Name        *string            `json:"name"`
+	Password    *string            `json:"password"`
+	ProxyAPIKey *string            `json:"proxy_api_key"`
+	IsAdmin     *bool              `json:"is_admin"`
+	ModelMap    *map[string]string `json:"model_map"`
+	Response    *int               `json:"response_days"`
 }
+
+// maxResponseDays is the longest that conversations are kept; OpenAI keeps them as long.
+const maxResponseDays = 30
 
 func (c *call) adminOnly() error {
 	if !c.who.admin {
@@ -156,6 +164,14 @@ func (c *call) checkAccount(in *accountInput, self string) (hash string, err err
 			return "", takenKey(store.ErrExists)
 		}
 	}
+	if in.ModelMap != nil {
+		if err := checkModelMap(*in.ModelMap); err != nil {
+			return "", err
+		}
+	}
+	if d := in.Response; d != nil && (*d < 0 || *d > maxResponseDays) {
+		return "", bad("response_days: must be from 0 (off) to " + itoa(maxResponseDays))
+	}
 	p := ""
 	if in.Password != nil {
 		p = *in.Password
@@ -181,6 +197,12 @@ func apply(a *core.Account, in *accountInput, hash string) {
 	}
 	if in.IsAdmin != nil {
 		a.Admin = *in.IsAdmin
+	}
+	if in.ModelMap != nil {
+		a.ModelMap = *in.ModelMap
+	}
+	if in.Response != nil {
+		a.ResponseDays = *in.Response
 	}
 }
 
@@ -309,6 +331,15 @@ func (c *call) deleteAccount() error {
 	}
 	for _, s := range sessions {
 		if err := t.Sessions.Delete(ctx, s.Value.ID); err != nil && !store.Missing(err) {
+			return err
+		}
+	}
+	kept, err := t.Responses.All(ctx, id)
+	if err != nil {
+		return err
+	}
+	for _, r := range kept {
+		if err := t.Responses.Delete(ctx, r.Value.ID); err != nil && !store.Missing(err) {
 			return err
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"sluice/shared/config"
 	"sluice/shared/core"
@@ -27,6 +26,8 @@ type nodeView struct {
 	Weight        int               `json:"weight"`
 	Models        []string          `json:"models,omitempty"`
 	ModelMap      map[string]string `json:"model_map,omitempty"`
+	Wire          string            `json:"wire,omitempty"` // of nodes of kind openai
+	AuthHeader    string            `json:"auth_header,omitempty"`
 	HealthMethod  string            `json:"health_check_method"`
 	HealthModel   string            `json:"health_check_model"`
 	Active        bool              `json:"active"`
@@ -102,8 +103,11 @@ func (c *call) nodeViews(account string) ([]nodeView, error) {
 	views := make([]nodeView, 0, len(nodes))
 	for _, n := range nodes {
 		v := nodeView{ID: n.ID, AccountID: n.Account, Name: n.Name, Kind: n.Kind, BaseURL: n.BaseURL, HasAPIKey: n.Credential != "",
-			Weight: n.Weight, Models: n.Models, ModelMap: n.ModelMap, HealthMethod: n.HealthMethod, HealthModel: n.HealthModel,
-			Active: n.ID == acct.Value.ActiveNode, Disabled: n.Disabled, CreatedAt: n.CreatedAt, UpdatedAt: n.UpdatedAt}
+			Weight: n.Weight, Models: n.Models, ModelMap: n.ModelMap, Wire: n.Wire, AuthHeader: n.AuthHeader, HealthMethod: n.HealthMethod,
+			HealthModel: n.HealthModel, Active: n.ID == acct.Value.ActiveNode, Disabled: n.Disabled, CreatedAt: n.CreatedAt, UpdatedAt: n.UpdatedAt}
+		if n.Kind == core.KindOpenAI && n.Wire == "" {
+			v.Wire = "chat"
+		}
 		v.health(c.a.o.Health.Node(ctx, n.ID, n.Account).State(), now)
 		v.usage(used[n.ID])
 		views = append(views, v)
@@ -149,7 +153,7 @@ func (v *nodeView) usage(s core.UsageSum) {
 }
 
 // nodeInput is the body of create and update. On update a missing field changes nothing, and so does an empty name;
-// an empty api_key removes the credential.
+// an empty api_key removes the credential, an empty wire or auth_header goes back to the default.
 type nodeInput struct {
 	Name         *string            `json:"name"`
 	Kind         *string            `json:"kind"`
@@ -158,6 +162,8 @@ type nodeInput struct {
 	Weight       *int               `json:"weight"`
 	Models       *[]string          `json:"models"`
 	ModelMap     *map[string]string `json:"model_map"`
+	Wire         *string            `json:"wire"`
+	AuthHeader   *string            `json:"auth_header"`
 	HealthMethod *string            `json:"health_check_method"`
 	HealthModel  *string            `json:"health_check_model"`
 }
@@ -248,15 +254,13 @@ func (c *call) applyNode(n *core.Node, in *nodeInput) error {
 		n.Models = *in.Models
 	}
 	if in.ModelMap != nil {
-		if len(*in.ModelMap) > 200 {
-			return bad("model_map: at most 200 entries")
-		}
-		for k, v := range *in.ModelMap {
-			if err := checkModels([]string{k, v}); err != nil {
-				return bad("model_map: names must have 1 to 256 characters, none of them a control character")
-			}
+		if err := checkModelMap(*in.ModelMap); err != nil {
+			return err
 		}
 		n.ModelMap = *in.ModelMap
+	}
+	if err := applyOpenAI(n, in); err != nil {
+		return err
 	}
 	if s := text(in.HealthMethod); s != "" {
 		if !slices.Contains([]string{"api", "head", "cli"}, s) {
@@ -273,18 +277,6 @@ func (c *call) applyNode(n *core.Node, in *nodeInput) error {
 		}
 	}
 	n.UpdatedAt = c.a.o.Now().UTC()
-	return nil
-}
-
-func checkModels(list []string) error {
-	if len(list) > 200 {
-		return bad("models: at most 200 names")
-	}
-	for _, m := range list {
-		if m == "" || len(m) > 256 || strings.ContainsFunc(m, func(r rune) bool { return unicode.IsControl(r) || r == unicode.ReplacementChar }) {
-			return bad("models: names must have 1 to 256 characters, none of them a control character")
-		}
-	}
 	return nil
 }
 
@@ -326,8 +318,8 @@ func (c *call) updateNode() error {
 	if err != nil {
 		return err
 	}
-	if r.Value.BaseURL != old.BaseURL || in.APIKey != nil {
-		// what is known of the old address or key says nothing of the new one
+	if n := r.Value; n.BaseURL != old.BaseURL || in.APIKey != nil || n.Wire != old.Wire || n.AuthHeader != old.AuthHeader {
+		// what is known of the old address, key or way to send them says nothing of the new one
 		if err := c.a.o.Health.Clear(c.r.Context(), old.ID, old.Account); err != nil {
 			return err
 		}

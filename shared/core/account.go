@@ -10,18 +10,20 @@ const DefaultAccount = "default"
 
 // Account is a tenant. It owns nodes, keys, limits and settings; nothing of it is visible to another account.
 type Account struct {
-	ID           string    `json:"id"`
-	Name         string    `json:"name"`
-	Admin        bool      `json:"admin,omitempty"`         // its keys and logins administer all accounts
-	PasswordHash string    `json:"password_hash,omitempty"` // bcrypt; empty: no password login
-	ActiveNode   string    `json:"active_node,omitempty"`   // node id; empty: none is activated
-	ProxyKey     string    `json:"proxy_key,omitempty"`     // id of the Key that is the account's proxy_api_key
-	Limits       Limits    `json:"limits,omitzero"`
-	Retries      int       `json:"retries,omitempty"`             // tries on one node; 0: the gateway's default
-	FailLimit    int       `json:"fail_limit,omitempty"`          // counted failures in a row; 0: the gateway's default
-	HealthSec    int       `json:"health_interval_sec,omitempty"` // seconds between trials of a failed node; 0: default
-	CreatedAt    time.Time `json:"created_at"`
-	UpdatedAt    time.Time `json:"updated_at"`
+	ID           string            `json:"id"`
+	Name         string            `json:"name"`
+	Admin        bool              `json:"admin,omitempty"`         // its keys and logins administer all accounts
+	PasswordHash string            `json:"password_hash,omitempty"` // bcrypt; empty: no password login
+	ActiveNode   string            `json:"active_node,omitempty"`   // node id; empty: none is activated
+	ModelMap     map[string]string `json:"model_map,omitempty"`     // name asked for -> name; * matches any text
+	ProxyKey     string            `json:"proxy_key,omitempty"`     // id of the Key that is the account's proxy_api_key
+	Limits       Limits            `json:"limits,omitzero"`
+	Retries      int               `json:"retries,omitempty"`             // tries on one node; 0: the gateway's default
+	FailLimit    int               `json:"fail_limit,omitempty"`          // counted failures in a row; 0: the gateway's default
+	HealthSec    int               `json:"health_interval_sec,omitempty"` // seconds between trials of a failed node; 0: default
+	ResponseDays int               `json:"response_days,omitempty"`       // that conversations of Responses clients are kept; 0: they are not
+	CreatedAt    time.Time         `json:"created_at"`
+	UpdatedAt    time.Time         `json:"updated_at"`
 }
 
 // Scope is what a key may do.

@@ -17,6 +17,7 @@ const (
 	CodeMethodNotAllowed Code = "method_not_allowed" // 405
 	CodeConflict         Code = "conflict"           // 409
 	CodeTooLarge         Code = "request_too_large"  // 413
+	CodeUpgradeRequired  Code = "upgrade_required"   // 426
 	CodeRateLimited      Code = "rate_limited"       // 429
 	CodeInternal         Code = "internal"           // 500
 	CodeBadGateway       Code = "bad_gateway"        // 502
@@ -40,6 +41,8 @@ func (c Code) Status() int {
 		return 405
 	case CodeConflict:
 		return 409
+	case CodeUpgradeRequired:
+		return 426
 	case CodeTooLarge:
 		return 413
 	case CodeRateLimited:
@@ -62,6 +65,8 @@ func (c Code) Status() int {
 type Error struct {
 	Code       Code
 	Message    string
+	Kind       string        // a finer code that OpenAI's dialects name, "" when there is none
+	Param      string        // the field of the request at fault, "" when it is none; OpenAI's dialects name it apart
 	RetryAfter time.Duration // 0: none; sent as whole seconds, rounded up
 	NoRetry    bool          // sends x-should-retry: false
 	Cause      error

@@ -38,7 +38,9 @@ type Node struct {
 	ModelMap     map[string]string `json:"model_map,omitempty"` // name asked for -> name sent
 	Limits       Limits            `json:"limits,omitzero"`
 	Disabled     bool              `json:"disabled,omitempty"`
-	Operator     bool              `json:"operator,omitempty"` // base URL set by environment: exempt from the address guard
+	Operator     bool              `json:"operator,omitempty"`    // base URL set by environment: exempt from the address guard
+	Wire         string            `json:"wire,omitempty"`        // openai nodes: chat, responses or both; empty: chat
+	AuthHeader   string            `json:"auth_header,omitempty"` // header that carries the credential as it is; empty: Authorization: Bearer
 	HealthMethod string            `json:"health_check_method,omitempty"`
 	HealthModel  string            `json:"health_check_model,omitempty"`
 	CreatedAt    time.Time         `json:"created_at"`

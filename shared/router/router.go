@@ -2,7 +2,6 @@
 package router
 
 import (
-	"strings"
 	"time"
 
 	"sluice/shared/core"
@@ -15,11 +14,12 @@ type Candidate struct {
 	InFlight int64
 	Trial    bool // a trial of this failed node is under way
 	Tried    bool // by this request
+	Unable   bool // to express this request: never picked
 }
 
 // Request is what of a request decides.
 type Request struct {
-	Model   string // as the client named it
+	Model   string // as Resolve names it; "": none is asked for, as of files and batches
 	Session string // "" : no affinity
 	Active  string // id of the activated node, "" : none
 	Now     time.Time
@@ -34,6 +34,7 @@ const (
 	Chosen  Why = iota
 	NoNode      // the account has none enabled
 	NoModel     // none is made for the model
+	Unfit       // those made for it cannot express the request
 	Failing     // those left have failed
 	Cooling     // those left are cooling
 	Tried       // all were tried
@@ -47,19 +48,41 @@ type Choice struct {
 	Wait  time.Duration // with Failing and Cooling: until the first could be tried
 }
 
+// query is a request with what of it is the same for every candidate.
+type query struct {
+	*Request
+	name      spelling
+	preferred bool // some enabled node is preferred for the model: no other one is a candidate
+}
+
 // Pick chooses the next node to try: the activated one while it is fit, then the lowest weight; within it by rendezvous
 // hash of the session, else the less loaded of two at random. random returns uniform 64-bit numbers.
+//
+// Where an enabled node is preferred for the model, fit or not, those that merely would take the name are no candidates:
+// a Claude name sent to an OpenAI service brings a 404 in place of the real failure. Preferred for Claude names are nodes of
+// kind anthropic, bedrock and amazonq, for others those of kind openai, and for any name those that list or map it.
 func Pick(cs []Candidate, r *Request, random func() uint64) Choice {
+	q := query{Request: r, name: spell(r.Model)}
+	for i := range cs {
+		if n := cs[i].Node; !n.Disabled && prefers(n, q.name) {
+			q.preferred = true
+			break
+		}
+	}
+	return q.pick(cs, random)
+}
+
+func (q *query) pick(cs []Candidate, random func() uint64) Choice {
 	none := Choice{Index: -1, Why: NoNode}
 	weight, equals := 0, 0
 	for i := range cs {
 		c := &cs[i]
-		why, wait := fit(c, r)
+		why, wait := q.fit(c)
 		if why != Chosen {
 			none.note(why, wait)
 			continue
 		}
-		if c.Node.ID == r.Active {
+		if c.Node.ID == q.Active {
 			return chosen(cs, i)
 		}
 		switch {
@@ -72,12 +95,12 @@ func Pick(cs []Candidate, r *Request, random func() uint64) Choice {
 	if equals == 0 {
 		return none
 	}
-	if r.Session != "" {
-		return chosen(cs, rendezvous(cs, r, weight))
+	if q.Session != "" {
+		return chosen(cs, q.rendezvous(cs, weight))
 	}
-	a := nth(cs, r, weight, int(random()%uint64(equals)))
+	a := q.nth(cs, weight, int(random()%uint64(equals)))
 	if equals > 1 {
-		b := nth(cs, r, weight, int(random()%uint64(equals)))
+		b := q.nth(cs, weight, int(random()%uint64(equals)))
 		if cs[b].InFlight < cs[a].InFlight {
 			a = b
 		}
@@ -101,22 +124,27 @@ func (c *Choice) note(why Why, wait time.Duration) {
 }
 
 // fit tells whether a candidate may be tried, and if not, why and for how long.
-func fit(c *Candidate, r *Request) (Why, time.Duration) {
+func (q *query) fit(c *Candidate) (Why, time.Duration) {
 	switch {
 	case c.Node.Disabled:
 		return NoNode, 0
-	case !Serves(c.Node, r.Model):
+	case q.preferred && !prefers(c.Node, q.name), !q.preferred && !serves(c.Node, q.name):
 		return NoModel, 0
+	case c.Unable:
+		return Unfit, 0
 	}
+	s := c.State
 	// before Tried: when all were tried and all cool, the caller must know for how long
-	if until := CoolingUntil(c.State, SentModel(c.Node, r.Model), r.Now); !until.IsZero() {
-		return Cooling, until.Sub(r.Now)
+	if s != nil && len(s.Cooling) > 0 {
+		if until := CoolingUntil(s, sent(c.Node, q.name), q.Now); !until.IsZero() {
+			return Cooling, until.Sub(q.Now)
+		}
 	}
 	if c.Tried {
 		return Tried, 0
 	}
-	if s := c.State; s != nil && s.Failed {
-		if wait := s.FailedAt.Add(r.Policy.TrialAfter).Sub(r.Now); wait > 0 {
+	if s != nil && s.Failed {
+		if wait := s.FailedAt.Add(q.Policy.TrialAfter).Sub(q.Now); wait > 0 {
 			return Failing, wait
 		}
 		if c.Trial {
@@ -126,9 +154,9 @@ func fit(c *Candidate, r *Request) (Why, time.Duration) {
 	return Chosen, 0
 }
 
-func nth(cs []Candidate, r *Request, weight, n int) int {
+func (q *query) nth(cs []Candidate, weight, n int) int {
 	for i := range cs {
-		if why, _ := fit(&cs[i], r); why == Chosen && cs[i].Node.Weight == weight {
+		if why, _ := q.fit(&cs[i]); why == Chosen && cs[i].Node.Weight == weight {
 			if n == 0 {
 				return i
 			}
@@ -140,11 +168,11 @@ func nth(cs []Candidate, r *Request, weight, n int) int {
 
 // rendezvous returns the candidate with the highest score: every instance agrees without sharing anything, and when a
 // node leaves only its own sessions move.
-func rendezvous(cs []Candidate, r *Request, weight int) int {
-	h := fnv(r.Session)
+func (q *query) rendezvous(cs []Candidate, weight int) int {
+	h := fnv(q.Session)
 	best, top := -1, uint64(0)
 	for i := range cs {
-		if why, _ := fit(&cs[i], r); why != Chosen || cs[i].Node.Weight != weight {
+		if why, _ := q.fit(&cs[i]); why != Chosen || cs[i].Node.Weight != weight {
 			continue
 		}
 		if s := mix(h ^ mix(fnv(cs[i].Node.ID))); best < 0 || s > top {
@@ -168,53 +196,4 @@ func mix(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31
-}
-
-// longContext is the suffix by which Claude Code asks for the 1M window; it names no other model.
-const longContext = "[1m]"
-
-// Serves reports whether the node takes the model: one without a list takes any name. List entries may end in *.
-func Serves(n *core.Node, model string) bool {
-	if len(n.Models) == 0 || model == "" {
-		return true
-	}
-	base := strings.TrimSuffix(model, longContext)
-	if _, ok := n.ModelMap[model]; ok {
-		return true
-	}
-	if _, ok := n.ModelMap[base]; ok {
-		return true
-	}
-	return Allowed(n.Models, model)
-}
-
-// Allowed reports whether a list of names and prefixes ending in * takes the model; an empty list takes any.
-func Allowed(list []string, model string) bool {
-	if len(list) == 0 {
-		return true
-	}
-	base := strings.TrimSuffix(model, longContext)
-	for _, m := range list {
-		prefix, wild := strings.CutSuffix(m, "*")
-		if m == model || m == base || wild && strings.HasPrefix(model, prefix) {
-			return true
-		}
-	}
-	return false
-}
-
-// SentModel is the name the node is sent for the model.
-func SentModel(n *core.Node, model string) string {
-	if len(n.ModelMap) == 0 {
-		return model
-	}
-	if to, ok := n.ModelMap[model]; ok {
-		return to
-	}
-	if base, ok := strings.CutSuffix(model, longContext); ok {
-		if to, ok := n.ModelMap[base]; ok {
-			return to
-		}
-	}
-	return model
 }

@@ -145,37 +145,6 @@ func TestPick_TwoChoicesKeepTheLoadEven(t *testing.T) {
 	}
 }
 
-func TestServesAndSentModel(t *testing.T) {
-	mapped := map[string]string{"alias": "real", "claude-x": "vendor-x", "claude-1m[1m]": "big"}
-	for _, tt := range []struct {
-		reason string
-		models []string
-		model  string
-		serves bool
-		sent   string
-	}{
-		{"no list takes any", nil, "anything", true, "anything"},
-		{"no model named", []string{"a"}, "", true, ""},
-		{"listed", []string{"a", "b"}, "b", true, "b"},
-		{"not listed", []string{"a"}, "b", false, "b"},
-		{"prefix", []string{"claude-*"}, "claude-y", true, "claude-y"},
-		{"prefix of something else", []string{"claude-*"}, "xclaude-y", false, "xclaude-y"},
-		{"everything", []string{"*"}, "b", true, "b"},
-		{"the 1M window of a listed model", []string{"claude-y"}, "claude-y[1m]", true, "claude-y[1m]"},
-		{"an alias though not listed", []string{"a"}, "alias", true, "real"},
-		{"an alias with the 1M window", []string{"a"}, "claude-x[1m]", true, "vendor-x"},
-		{"an alias of its own for the 1M window", nil, "claude-1m[1m]", true, "big"},
-	} {
-		n := &core.Node{Models: tt.models, ModelMap: mapped}
-		if got := router.Serves(n, tt.model); got != tt.serves {
-			t.Errorf("%s: serves %v", tt.reason, got)
-		}
-		if got := router.SentModel(n, tt.model); got != tt.sent {
-			t.Errorf("%s: sent %q, want %q", tt.reason, got, tt.sent)
-		}
-	}
-}
-
 func TestStates(t *testing.T) {
 	var s core.NodeState
 	var became bool

@@ -74,6 +74,7 @@ const (
 	KindSession   = "session"
 	KindMeta      = "meta"     // seal check value, pepper, seeds applied
 	KindResource  = "resource" // batch or file id -> node
+	KindResponse  = "response" // conversation of a Responses client
 )
 
 // Generational reports whether a change of such a document raises its account's generation.

@@ -19,6 +19,7 @@ type Tables struct {
 	States    *Table[core.NodeState]
 	Sessions  *Table[Session]
 	Resources *Table[Resource]
+	Responses *Table[Response]
 	Metas     *Table[MetaValue]
 	docs      Docs
 }
@@ -44,6 +45,17 @@ type Resource struct {
 	Expires time.Time `json:"expires"`
 }
 
+// Response is a conversation kept for a Responses client: its items and last answer, compressed and sealed.
+type Response struct {
+	ID      string      `json:"id"` // account + "/" + the response's id
+	Account string      `json:"account"`
+	Data    core.Sealed `json:"data"`
+	Expires time.Time   `json:"expires"`
+}
+
+// ResponseOwner is what a Response's data is sealed for.
+func ResponseOwner(id string) string { return "response/" + id }
+
 // MetaValue is a named value of the installation itself.
 type MetaValue struct {
 	ID   string          `json:"id"`
@@ -64,6 +76,9 @@ func NewTables(docs Docs, now func() time.Time) *Tables {
 			return Meta{ID: s.ID, Account: s.Account, Expires: s.Expires}
 		}),
 		Resources: NewTable(docs, KindResource, now, func(r *Resource) Meta {
+			return Meta{ID: r.ID, Account: r.Account, Expires: r.Expires}
+		}),
+		Responses: NewTable(docs, KindResponse, now, func(r *Response) Meta {
 			return Meta{ID: r.ID, Account: r.Account, Expires: r.Expires}
 		}),
 		Metas: NewTable(docs, KindMeta, now, func(m *MetaValue) Meta { return Meta{ID: m.ID} }),
