@@ -52,8 +52,11 @@ var (
 		"web":                   {inside: []string{"core"}},
 		"translator":            {inside: []string{"core", "rawjson", "sse"}},
 		"translator/anthropic":  {inside: []string{"translator", "core", "rawjson", "sse"}},
+		"translator/openaichat": {inside: []string{"translator", "core", "rawjson", "sse"}},
+		"translator/responses":  {inside: []string{"translator", "core", "rawjson", "sse"}},
 		"upstream":              {inside: []string{"core"}, outside: []string{"golang.org/x/net/"}},
 		"upstream/anthropic":    {inside: []string{"upstream", "core", "sse"}},
+		"upstream/openai":       {inside: []string{"upstream", "core", "sse"}},
 		"upstream/upstreamtest": {inside: []string{"core", "rawjson", "sse", "eventstream"}},
 		"store":                 {inside: []string{"core"}},
 		"store/internal/usage":  {inside: []string{"core", "store"}},
@@ -63,9 +66,9 @@ var (
 		"store/storetest":       {inside: []string{"core", "store"}},
 		"directory":             {inside: []string{"core", "store"}, outside: []string{"golang.org/x/sync/"}},
 		"health":                {inside: []string{"core", "store", "router"}},
-		"gateway":               {inside: []string{"core", "rawjson", "sse", "seal", "store", "router", "health", "directory", "web", "upstream", "translator/anthropic"}},
+		"gateway":               {inside: []string{"core", "rawjson", "sse", "seal", "store", "router", "health", "directory", "web", "upstream", "translator", "translator/anthropic", "translator/openaichat", "translator/responses"}, outside: []string{"github.com/klauspost/compress/zstd"}},
 		"adminapi":              {inside: []string{"core", "config", "seal", "store", "health", "directory", "web"}, outside: []string{"golang.org/x/crypto/"}},
-		"boot":                  {inside: []string{"core", "config", "seal", "logging", "store", "health", "directory", "web", "gateway", "adminapi", "upstream", "upstream/anthropic"}},
+		"boot":                  {inside: []string{"core", "config", "seal", "logging", "store", "health", "directory", "web", "gateway", "adminapi", "upstream", "upstream/anthropic", "upstream/openai"}},
 		"boot/boottest":         {inside: []string{"boot", "config", "core", "logging", "store", "store/memory"}},
 	}
 	// drivers may be reached by their own package alone

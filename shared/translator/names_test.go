@@ -1,0 +1,54 @@
+package translator_test
+
+import (
+	"strings"
+	"testing"
+
+	"sluice/shared/translator"
+)
+
+func TestFitNames(t *testing.T) {
+	long := "mcp__server__" + strings.Repeat("tool_with_a_long_name_", 4)
+	r := &translator.Request{
+		Tools:      []translator.Tool{{Name: "f"}, {Name: long}, {Name: long + "2"}, {Name: "a.b"}},
+		ToolChoice: &translator.ToolChoice{Type: translator.ChoiceTool, Name: long, Allowed: []string{"f", long}},
+		Messages: []translator.Message{{Content: []translator.Block{{Text: translator.EmptyString}}},
+			{Role: translator.RoleAssistant, Content: []translator.Block{{Type: translator.BlockToolUse, Name: "f"}, {Type: translator.BlockToolUse, Name: long}}}},
+	}
+	out, names := r.FitNames(translator.NameOpenAI)
+	if len(names) != 3 || out == r || r.Tools[1].Name != long || r.ToolChoice.Name != long || r.Messages[1].Content[1].Name != long {
+		t.Fatalf("the request itself was changed, or not all names: %v", names)
+	}
+	seen := map[string]bool{}
+	for i, tool := range out.Tools {
+		if len(tool.Name) > 64 || strings.Contains(tool.Name, ".") || seen[tool.Name] {
+			t.Errorf("%q does not fit", tool.Name)
+		}
+		seen[tool.Name] = true
+		if i > 0 && names[tool.Name] != r.Tools[i].Name {
+			t.Errorf("%q leads back to %q", tool.Name, names[tool.Name])
+		}
+	}
+	short := out.Tools[1].Name
+	if out.ToolChoice.Name != short || out.ToolChoice.Allowed[1] != short || out.Messages[1].Content[1].Name != short || out.Messages[1].Content[0].Name != "f" {
+		t.Errorf("not the same name everywhere: %+v", out)
+	}
+	if again, _ := r.FitNames(translator.NameOpenAI); again.Tools[1].Name != short {
+		t.Error("another name in the next request")
+	}
+	plain := &translator.Request{Tools: []translator.Tool{{Name: "f"}}, ToolChoice: &translator.ToolChoice{}}
+	if out, names := plain.FitNames(64); out != plain || names != nil {
+		t.Error("a request whose names fit was copied")
+	}
+
+	var c translator.Collector
+	b := translator.NewBuilder(c.Event)
+	b.Rename(names)
+	b.Start("x")
+	b.Tool(0, "id", short, false)
+	b.Stop(translator.StopToolUse, nil)
+	b.End()
+	if c.Reply.Blocks[0].Name != long {
+		t.Errorf("the call came back as %q", c.Reply.Blocks[0].Name)
+	}
+}
