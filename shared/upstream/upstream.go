@@ -154,12 +154,14 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return 0
 }
 
-// dropped are request headers that never go upstream: hop by hop, the client's credentials and its network.
+// dropped are request headers that never go upstream: hop by hop, the client's credentials and its network, and the
+// encoding of a body that the gateway has decoded.
 var dropped = map[string]bool{
 	"Connection": true, "Keep-Alive": true, "Proxy-Authenticate": true, "Proxy-Authorization": true, "Proxy-Connection": true,
 	"Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
 	"Authorization": true, "X-Api-Key": true, "Api-Key": true, "X-Admin-Key": true, "Cookie": true,
 	"Forwarded": true, "Via": true, "X-Real-Ip": true, "Accept-Encoding": true, "Content-Length": true, "Host": true, "Expect": true,
+	"Content-Encoding": true,
 }
 
 // FilterRequest returns the client's headers that may go upstream. Values are shared, not copied: read only.
@@ -188,12 +190,13 @@ var (
 	noAgent  = []string{""} // keeps net/http from naming itself
 )
 
-// droppedAnswer are answer headers that concern the hop to the upstream, or that would act on our own host.
+// droppedAnswer are answer headers that concern the hop to the upstream, that would act on our own host, or that name the
+// account behind the node's credential.
 var droppedAnswer = map[string]bool{
 	"Connection": true, "Keep-Alive": true, "Proxy-Authenticate": true, "Proxy-Connection": true, "Te": true, "Trailer": true,
 	"Transfer-Encoding": true, "Upgrade": true, "Set-Cookie": true, "Alt-Svc": true, "Strict-Transport-Security": true,
 	"Content-Length": true, "Date": true, "Request-Id": true, "X-Request-Id": true, "Www-Authenticate": true, "X-Proxy-Node": true,
-	"X-Upstream-Request-Id": true, "Clear-Site-Data": true,
+	"X-Upstream-Request-Id": true, "Clear-Site-Data": true, "Openai-Organization": true, "Openai-Project": true,
 }
 
 // passes reports whether an answer header may be copied. Who may read an answer in a browser is ours to say.

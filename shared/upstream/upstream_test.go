@@ -97,7 +97,7 @@ func TestD30_RetryAfter(t *testing.T) {
 func TestFilterRequest(t *testing.T) {
 	in := http.Header{"Authorization": {"Bearer x"}, "X-Api-Key": {"x"}, "Api-Key": {"x"}, "X-Admin-Key": {"x"}, "Cookie": {"x"}, "Connection": {"close, x-hop ,, User-Agent"},
 		"X-Hop": {"1"}, "Forwarded": {"x"}, "X-Forwarded-For": {"x"}, "Via": {"x"}, "Te": {"x"}, "Trailer": {"x"}, "Upgrade": {"x"}, "Expect": {"100-continue"},
-		"Transfer-Encoding": {"chunked"}, "Content-Length": {"1"}, "Host": {"x"}, "User-Agent": {"x"}, "Accept-Encoding": {"br"}, "Content-Type": {"application/json"}, "Anthropic-Beta": {"a", "b"}}
+		"Transfer-Encoding": {"chunked"}, "Content-Length": {"1"}, "Content-Encoding": {"zstd"}, "Host": {"x"}, "User-Agent": {"x"}, "Accept-Encoding": {"br"}, "Content-Type": {"application/json"}, "Anthropic-Beta": {"a", "b"}}
 	before := in.Clone()
 	got := upstream.FilterRequest(in)
 	want := http.Header{"Accept-Encoding": {"identity"}, "User-Agent": {""}, "Content-Type": {"application/json"}, "Anthropic-Beta": {"a", "b"}}
@@ -112,14 +112,34 @@ func TestFilterRequest(t *testing.T) {
 func TestCopyAnswer(t *testing.T) {
 	dst := http.Header{"Request-Id": {"ours"}, "X-Proxy-Node": {"ours"}, "Access-Control-Allow-Origin": {"ours"}}
 	src := http.Header{"Request-Id": {"theirs"}, "X-Proxy-Node": {"theirs"}, "Set-Cookie": {"x"}, "Connection": {"request-id, x-hop, Access-Control-Allow-Origin"}, "X-Hop": {"1"},
-		"Access-Control-Allow-Origin": {"*"}, "Content-Length": {"1"}, "Date": {"x"}, "Retry-After": {"3"}, "X-Should-Retry": {"false"}, "Strict-Transport-Security": {"x"}, "Clear-Site-Data": {"*"}}
+		"Access-Control-Allow-Origin": {"*"}, "Content-Length": {"1"}, "Date": {"x"}, "Retry-After": {"3"}, "X-Should-Retry": {"false"}, "Strict-Transport-Security": {"x"}, "Clear-Site-Data": {"*"},
+		"Openai-Organization": {"org-1"}, "Openai-Project": {"proj_1"}, "Openai-Version": {"2020-10-01"}, "Openai-Processing-Ms": {"12"}}
 	upstream.CopyAnswer(dst, src)
-	want := "Access-Control-Allow-Origin=ours Request-Id=ours Retry-After=3 X-Proxy-Node=ours X-Should-Retry=false X-Upstream-Request-Id=theirs"
+	want := "Access-Control-Allow-Origin=ours Openai-Processing-Ms=12 Openai-Version=2020-10-01 Request-Id=ours Retry-After=3 X-Proxy-Node=ours X-Should-Retry=false X-Upstream-Request-Id=theirs"
 	var got []string
 	for _, k := range slices.Sorted(maps.Keys(dst)) {
 		got = append(got, k+"="+strings.Join(dst[k], ","))
 	}
 	if strings.Join(got, " ") != want {
 		t.Errorf("got %s", got)
+	}
+}
+
+// D32: the upstream's own id is kept, whichever header it uses: Anthropic's request-id or OpenAI's x-request-id.
+func TestD32_RequestID(t *testing.T) {
+	for _, c := range []struct {
+		src  http.Header
+		want string
+	}{
+		{http.Header{"Request-Id": {"req_a"}}, "req_a"},
+		{http.Header{"X-Request-Id": {"req_b"}}, "req_b"},
+		{http.Header{"Request-Id": {"req_a"}, "X-Request-Id": {"req_b"}}, "req_a"},
+		{http.Header{}, ""},
+	} {
+		dst := http.Header{}
+		upstream.CopyAnswer(dst, c.src)
+		if got := dst.Get("X-Upstream-Request-Id"); got != c.want || upstream.RequestID(c.src) != c.want || dst.Get("X-Request-Id") != "" {
+			t.Errorf("%v: got %q, headers %v", c.src, got, dst)
+		}
 	}
 }

@@ -3,8 +3,6 @@ package upstreamtest
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"strconv"
@@ -18,81 +16,27 @@ const (
 	maxFileBody  = 500 << 20
 )
 
-// scratch is memory used again from request to request.
-type scratch struct {
-	body bytes.Buffer
-	buf  []byte
+func (a *Anthropic) maxBody(path string) int64 {
+	switch {
+	case strings.HasPrefix(path, "/v1/messages/batches"):
+		return maxBatchBody
+	case strings.HasPrefix(path, "/v1/files"):
+		return maxFileBody
+	}
+	return maxBody
 }
 
-var errTooLarge = errors.New("request body too large")
-
-// serve answers one request.
-func (a *Anthropic) serve(w http.ResponseWriter, r *http.Request) {
-	a.running.RLock()
-	defer a.running.RUnlock()
-	mem := a.scratch.Get().(*scratch)
-	defer a.scratch.Put(mem)
-
-	body, err := a.read(r, mem)
-	a.count.Add(1)
-	x := &exchange{
-		a: a, w: w, rc: http.NewResponseController(w), ctx: r.Context(), buf: mem.buf,
-		req: Request{
-			Method: r.Method, Path: r.URL.EscapedPath(), RawQuery: r.URL.RawQuery, Host: r.Host,
-			Header: r.Header, Body: body, ContentLength: r.ContentLength, RemoteAddr: r.RemoteAddr,
-		},
-	}
-	// A copy: recording changes it while the answer reads its own.
-	entry := x.req
-	if a.recording {
-		a.records.add(&entry)
-	}
-	// Deferred, because a broken-off answer may panic to say so.
-	defer func() {
-		mem.buf = x.buf
-		a.records.end(&entry, x.left, a.recording)
-	}()
-
+func (a *Anthropic) serve(x *exchange) {
+	x.a = a
 	x.id = a.newID("req_")
-	h := w.Header()
+	h := x.w.Header()
 	h["Request-Id"] = []string{x.id}
 	h["Anthropic-Organization-Id"] = a.orgID
-	switch {
-	case errors.Is(err, errTooLarge):
+	if x.tooLarge {
 		x.refuse(http.StatusRequestEntityTooLarge, "")
-	case err != nil:
-		x.left = true
-		x.hangUp(EndClose)
-	default:
-		x.route()
+		return
 	}
-}
-
-// read reads the body, into the request's own memory if it is to be kept.
-func (a *Anthropic) read(r *http.Request, mem *scratch) ([]byte, error) {
-	limit := int64(maxBody)
-	switch {
-	case strings.HasPrefix(r.URL.Path, "/v1/messages/batches"):
-		limit = maxBatchBody
-	case strings.HasPrefix(r.URL.Path, "/v1/files"):
-		limit = maxFileBody
-	}
-	buf := &mem.body
-	buf.Reset()
-	if a.recording {
-		buf = new(bytes.Buffer)
-	}
-	if n := r.ContentLength; n > 0 && n <= limit {
-		buf.Grow(int(n) + bytes.MinRead)
-	}
-	_, err := buf.ReadFrom(io.LimitReader(r.Body, limit+1))
-	if err == nil && int64(buf.Len()) > limit {
-		// Read on for a while, so that a client still writing sees the
-		// answer rather than a reset.
-		_, _ = io.CopyN(io.Discard, r.Body, maxBody)
-		err = errTooLarge
-	}
-	return buf.Bytes(), err
+	x.route()
 }
 
 func (x *exchange) route() {
@@ -133,7 +77,7 @@ func (x *exchange) route() {
 
 func (x *exchange) authorized() bool {
 	h := x.req.Header
-	got := credential(h)
+	got := anthropicCredential(h)
 	switch {
 	case got == "":
 		x.refuse(http.StatusUnauthorized, "x-api-key header is required")

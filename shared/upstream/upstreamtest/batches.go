@@ -186,7 +186,7 @@ func (x *exchange) batchResults(b *batchObject) {
 		}
 		s.usage.ServiceTier = "batch"
 	})
-	end := reply.spec.plan().wholeEnd
+	end := reply.spec.plan(variantAnthropic).wholeEnd
 	var out []byte
 	for _, r := range b.requests {
 		out = appendString(append(out, `{"custom_id":`...), r.CustomID)

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// Behaviour is how one POST /v1/messages is answered. Make one with [Reply],
+// Behaviour is how one request for a reply is answered, in the form of the
+// fake and the path it was sent to. Make one with [Reply],
 // [Events], [Status], [Raw] and their kin; the zero value is a short text
 // reply. Values are immutable and safe for concurrent and repeated use: every
 // method returns a changed copy. What is costly to render is rendered once for
@@ -43,9 +44,9 @@ type settings struct {
 	crlf        bool
 	split       int
 	batch       int
-	status      int
-	errType     string
-	message     string
+	noUsage     bool
+	status      int // of Raw
+	fault       fault
 	chunks      [][]byte
 	rawHeader   http.Header
 	choose      func(Request) Behaviour
@@ -53,8 +54,10 @@ type settings struct {
 
 type spec struct {
 	settings
-	once sync.Once
-	made *plan
+	plans [variants]struct { // one for each form that was asked for
+		once sync.Once
+		made *plan
+	}
 }
 
 // Point is a place in an answer.
@@ -94,14 +97,13 @@ const (
 )
 
 type action struct {
-	at      Point
-	kind    opKind
-	data    []byte
-	pause   time.Duration
-	end     End
-	inside  bool
-	errType string
-	message string
+	at     Point
+	kind   opKind
+	data   []byte
+	pause  time.Duration
+	end    End
+	inside bool
+	fault  fault
 }
 
 // Reply answers with a message of the given blocks: streamed if the request
@@ -161,7 +163,14 @@ func (b Behaviour) Usage(u Usage) Behaviour {
 	return b.with(func(s *settings) { s.usage, s.usageGiven = u, true })
 }
 
-// Stop sets the reply's stop_reason.
+// NoUsage leaves the usage out in the OpenAI forms, as some compatible services
+// do even when asked.
+func (b Behaviour) NoUsage() Behaviour {
+	return b.with(func(s *settings) { s.noUsage = true })
+}
+
+// Stop sets the reply's stop_reason or finish_reason. The OpenAI forms take the
+// names of both APIs; length and content_filter make a response incomplete.
 func (b Behaviour) Stop(reason string) Behaviour {
 	return b.with(func(s *settings) { s.stop = reason })
 }
@@ -185,7 +194,7 @@ func (b Behaviour) Every(d time.Duration) Behaviour {
 	return b.with(func(s *settings) { s.every = d })
 }
 
-// Ping adds a ping after every n-th delta.
+// Ping adds a ping after every n-th delta, in the OpenAI forms [PingComment].
 func (b Behaviour) Ping(n int) Behaviour {
 	return b.with(func(s *settings) { s.pingEvery = n })
 }
@@ -219,11 +228,11 @@ func (b Behaviour) CutInside(at Point, end End) Behaviour {
 }
 
 // ErrorAt sends an error event at the point of a stream and ends it properly,
-// as the API does when it fails after status 200. Before the headers, and in
-// an answer that is not streamed, it is an error of the status that belongs to
-// the type.
+// as the API does when it fails after status 200: in Responses response.failed,
+// with the type for its code. Before the headers, and in an answer that is not
+// streamed, it is an error of the status that belongs to the type.
 func (b Behaviour) ErrorAt(at Point, errType, message string) Behaviour {
-	return b.do(action{at: at, kind: opError, errType: errType, message: message})
+	return b.do(action{at: at, kind: opError, fault: fault{errType: errType, message: message}})
 }
 
 // Inject sends the text, which is whole events such as [Event] makes, at the

@@ -11,20 +11,59 @@ import (
 // StatusOverloaded is the API's own status for an overload.
 const StatusOverloaded = 529
 
+// fault is an error before an API gives it its shape.
+type fault struct {
+	status   int    // 0: the one that belongs to the type
+	errType  string // "": the one that belongs to the status
+	code     string // of OpenAI; "": the one that belongs to type and status
+	message  string // "": the usual one
+	overload bool
+	limited  bool
+	wait     time.Duration // of limited
+	reset    time.Time     // of limited
+	tokens   int           // of a prompt that is too long; 0: of another fault
+	limit    int
+}
+
+// anthropic is the fault in Anthropic's words.
+func (f *fault) anthropic() (status int, errType, message string) {
+	status, errType = f.status, f.errType
+	if status == 0 {
+		status = statusOf(errType)
+	}
+	usualType, message := errorOf(status)
+	if errType == "" {
+		errType = usualType
+	}
+	switch {
+	case f.message != "":
+		message = f.message
+	case f.tokens > 0:
+		message = fmt.Sprintf("prompt is too long: %d tokens > %d maximum", f.tokens, f.limit)
+	}
+	return status, errType, message
+}
+
 // Status answers with an error of the API's shape. The type is the one that
 // belongs to the status; an empty message is the API's usual one. Of the
 // actions only those before the headers apply.
 func Status(code int, message string) Behaviour {
-	errType, usual := errorOf(code)
-	if message == "" {
-		message = usual
-	}
-	return Behaviour{&spec{settings: settings{kind: kindStatus, status: code, errType: errType, message: message}}}
+	return ofFault(fault{status: code, message: message})
 }
 
-// ErrorType sets the error type of a [Status].
+func ofFault(f fault) Behaviour {
+	return Behaviour{&spec{settings: settings{kind: kindStatus, fault: f}}}
+}
+
+// ErrorType sets the error type of a [Status]. For [OpenAI] it may also be a
+// code such as insufficient_quota, whose type and usual message it implies.
 func (b Behaviour) ErrorType(errType string) Behaviour {
-	return b.with(func(s *settings) { s.errType = errType })
+	return b.with(func(s *settings) { s.fault.errType = errType })
+}
+
+// ErrorCode sets the error code of a [Status]; only [OpenAI] has one.
+func (b Behaviour) ErrorCode(code string) Behaviour {
+	return b.with(func(s *settings) { s.fault.code = code })
 }
 
 // RetryAfter sets retry-after, in whole seconds rounded up.
@@ -32,28 +71,23 @@ func (b Behaviour) RetryAfter(d time.Duration) Behaviour {
 	return b.Header("Retry-After", strconv.Itoa(int((d+time.Second-1)/time.Second)))
 }
 
-// RateLimited is a 429 with retry-after and with anthropic-ratelimit-* headers
-// that say no request is left; the reset times count from now. A wait of 0 leaves retry-after out, as the API
-// does when a spending limit is reached.
+// RateLimited is a 429 with retry-after and with the API's rate limit headers,
+// which say that no request is left; reset times count from now. A wait of 0
+// leaves retry-after out, as the APIs do when money is what has run out.
 func RateLimited(wait time.Duration) Behaviour {
-	b := Status(http.StatusTooManyRequests, "")
-	for _, what := range []string{"Requests", "Input-Tokens"} {
-		b = b.Header("Anthropic-Ratelimit-"+what+"-Limit", "50").
-			Header("Anthropic-Ratelimit-"+what+"-Remaining", "0").
-			Header("Anthropic-Ratelimit-"+what+"-Reset", time.Now().Add(wait).UTC().Format(time.RFC3339))
-	}
+	b := ofFault(fault{status: http.StatusTooManyRequests, limited: true, wait: wait, reset: time.Now().Add(wait)})
 	if wait > 0 {
 		b = b.RetryAfter(wait)
 	}
 	return b
 }
 
-// Overloaded is the API's 529.
-func Overloaded() Behaviour { return Status(StatusOverloaded, "") }
+// Overloaded is Anthropic's 529, OpenAI's 503.
+func Overloaded() Behaviour { return ofFault(fault{status: StatusOverloaded, overload: true}) }
 
 // PromptTooLong is the 400 whose wording makes clients compact their history.
 func PromptTooLong(tokens, limit int) Behaviour {
-	return Status(http.StatusBadRequest, fmt.Sprintf("prompt is too long: %d tokens > %d maximum", tokens, limit))
+	return ofFault(fault{status: http.StatusBadRequest, tokens: tokens, limit: limit})
 }
 
 // errorOf returns the error type that belongs to a status and its usual words.

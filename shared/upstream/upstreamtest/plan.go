@@ -12,7 +12,7 @@ type opKind uint8
 
 const (
 	opWrite   opKind = iota
-	opStart          // message_start, the only event that differs for each request
+	opStart          // an event that differs for each request
 	opPause          // for op.pause
 	opSilence        // until the client leaves
 	opCut            // end the answer as op.end says
@@ -24,7 +24,8 @@ const (
 type op struct {
 	kind  opKind
 	data  []byte
-	half  bool // of opStart: the first half only
+	parts template // of opStart, for the OpenAI forms
+	half  bool     // of opStart: the first half only
 	pause time.Duration
 	end   End
 }
@@ -36,16 +37,18 @@ type plan struct {
 	flush    bool // an action follows the headers: send them at once
 	clean    bool // the JSON answer ends cleanly though cut: no Content-Length
 	failure  *action
-	startEnd []byte // message_start after the model and the id
-	wholeEnd []byte // the message after the model and the id
+	startEnd []byte   // message_start after the model and the id
+	wholeEnd []byte   // the message after the model and the id
+	parts    template // the whole answer of the OpenAI forms
 }
 
-func (s *spec) plan() *plan {
-	s.once.Do(func() { s.made = s.compile() })
-	return s.made
+func (s *spec) plan(v variant) *plan {
+	c := &s.plans[v]
+	c.once.Do(func() { c.made = s.compile(v) })
+	return c.made
 }
 
-func (s *spec) compile() *plan {
+func (s *spec) compile(v variant) *plan {
 	p := &plan{}
 	b := builder{s: &s.settings}
 	b.at(BeforeHeaders)
@@ -64,7 +67,15 @@ func (s *spec) compile() *plan {
 		p.flush = p.flush || len(s.chunks) > 1 || len(b.later()) > 0
 		b.chunks()
 	case kindReply:
-		s.compileReply(p, &b)
+		switch {
+		case v >= variantResponses:
+			s.compileResponse(p, &b, v-variantResponses)
+		case v >= variantChat:
+			s.compileChat(p, &b, v-variantChat)
+		default:
+			s.compileReply(p, &b)
+		}
+		s.compileWhole(p)
 	}
 	p.stream = b.ops
 	return p
@@ -108,7 +119,10 @@ func (s *spec) compileReply(p *plan, b *builder) {
 	p.wholeEnd = append(u.appendFull(p.wholeEnd, false), '}')
 
 	b.message(renderEvent("message_delta", `{"type":"message_delta","delta":{`, ending, `},"usage":`, string(u.appendDelta(nil)), `}`))
+}
 
+// compileWhole lays out the steps of an answer in one piece of JSON.
+func (s *spec) compileWhole(p *plan) {
 	w := builder{s: &s.settings, whole: true}
 	w.at(AfterHeaders)
 	w.mark()
@@ -126,9 +140,11 @@ func (s *spec) compileReply(p *plan, b *builder) {
 type builder struct {
 	s      *settings
 	ops    []op
-	whole  bool    // a JSON answer: only its pauses, silences and cuts
-	done   bool    // the answer is cut: nothing follows
-	inside *action // the next event is to be cut
+	whole  bool                  // a JSON answer: only its pauses, silences and cuts
+	done   bool                  // the answer is cut: nothing follows
+	inside *action               // the next event is to be cut
+	broken func(f *fault) string // the event of an error; nil: Anthropic's
+	seen   int                   // deltas so far, in the OpenAI forms
 }
 
 func (b *builder) message(messageDelta []byte) {
@@ -205,7 +221,11 @@ func (b *builder) from(k int) {
 func (b *builder) act(a *action) {
 	switch {
 	case a.kind == opError && !b.whole && a.at != BeforeHeaders:
-		b.write(renderEvent("error", string(appendError(nil, a.errType, a.message, ""))))
+		if b.broken != nil {
+			b.text(b.broken(&a.fault))
+		} else {
+			b.write(renderEvent("error", string(appendError(nil, a.fault.errType, a.fault.message, ""))))
+		}
 		b.add(op{kind: opCut, end: EndClean})
 	case a.kind == opError, a.kind == opWrite && (b.whole || a.at == BeforeHeaders):
 		// Played as a status, or nothing that JSON can hold.
@@ -220,6 +240,24 @@ func (b *builder) act(a *action) {
 
 // mark notes where the halves of a JSON body meet.
 func (b *builder) mark() { b.add(op{kind: opWrite}) }
+
+// text adds an event that may have slots.
+func (b *builder) text(event string) {
+	b.event(op{kind: opStart, parts: newTemplate(event, b.s.crlf)})
+}
+
+// piece adds the event of a delta with what goes before and after it.
+func (b *builder) piece(event string) {
+	if b.seen > 0 && b.s.every > 0 {
+		b.add(op{kind: opPause, pause: b.s.every})
+	}
+	b.text(event)
+	b.seen++
+	if n := b.s.pingEvery; n > 0 && b.seen%n == 0 {
+		b.write([]byte(PingComment))
+	}
+	b.at(AfterDeltas(b.seen))
+}
 
 func (b *builder) write(event []byte) {
 	if b.s.crlf {

@@ -10,17 +10,21 @@ import (
 
 // exchange is one request being answered.
 type exchange struct {
-	a       *Anthropic
-	w       http.ResponseWriter
-	rc      *http.ResponseController
-	ctx     context.Context
-	req     Request
-	fields  fields
-	id      string // request id
-	buf     []byte // scratch
-	pending []byte // events held back for one write
-	held    int
-	left    bool // the client left before the answer ended
+	f        *fake
+	a        *Anthropic // of its own routes; else nil
+	w        http.ResponseWriter
+	rc       *http.ResponseController
+	ctx      context.Context
+	req      Request
+	fields   fields
+	openai   openAIFields
+	head     [slots][]byte // what a rendered answer has of the request
+	tooLarge bool          // the body is over the limit and was not kept
+	id       string        // request id
+	buf      []byte        // scratch
+	pending  []byte        // events held back for one write
+	held     int
+	left     bool // the client left before the answer ended
 }
 
 // play answers with b.
@@ -28,7 +32,7 @@ func (x *exchange) play(b Behaviour) {
 	// Bounded, so that a Func that returns itself fails rather than hangs.
 	for range 8 {
 		if b.spec == nil {
-			b = x.a.short
+			b = x.f.short
 		}
 		if b.spec.kind != kindFunc {
 			break
@@ -37,11 +41,11 @@ func (x *exchange) play(b Behaviour) {
 	}
 	s := b.spec
 	if s == nil || s.kind == kindFunc {
-		x.fail(http.StatusInternalServerError, "api_error", "the Func of the fake upstream gave no answer")
+		x.f.api.fault(x, nil, &fault{status: http.StatusInternalServerError, message: "the Func of the fake upstream gave no answer"})
 		return
 	}
-	p := s.plan()
-	if !x.run(s, p.before, false) {
+	p := s.plan(x.f.api.variant(x))
+	if !x.run(s, p, p.before, false) {
 		return
 	}
 	stream := string(x.fields.stream) == "true"
@@ -51,11 +55,9 @@ func (x *exchange) play(b Behaviour) {
 	case s.kind == kindRaw:
 		x.raw(s, p)
 	case s.kind == kindStatus:
-		x.setHeaders(s)
-		x.fail(s.status, s.errType, s.message)
+		x.f.api.fault(x, s, &s.fault)
 	case p.failure != nil && (!stream || p.failure.at == BeforeHeaders):
-		x.setHeaders(s)
-		x.fail(statusOf(p.failure.errType), p.failure.errType, p.failure.message)
+		x.f.api.fault(x, s, &p.failure.fault)
 	case stream:
 		x.stream(s, p)
 	default:
@@ -65,22 +67,22 @@ func (x *exchange) play(b Behaviour) {
 
 func (x *exchange) stream(s *spec, p *plan) {
 	h := x.w.Header()
-	h["Content-Type"] = x.a.eventStream
-	h["Cache-Control"] = x.a.noCache
-	x.a.setLimits(h)
+	h["Content-Type"] = x.f.eventStream
+	h["Cache-Control"] = x.f.noCache
+	x.f.api.setLimits(h)
 	x.setHeaders(s)
 	x.w.WriteHeader(http.StatusOK)
 	if p.flush && !x.flush() {
 		return
 	}
-	x.run(s, p.stream, true)
+	x.run(s, p, p.stream, true)
 }
 
 func (x *exchange) whole(s *spec, p *plan) {
 	h := x.w.Header()
-	h["Content-Type"] = x.a.json
-	x.a.setLimits(h)
-	body := x.appendHead(x.buf[:0], `{"model":`, p.wholeEnd)
+	h["Content-Type"] = x.f.json
+	x.f.api.setLimits(h)
+	body := x.f.api.body(x, p)
 	x.buf = body
 	if !p.clean {
 		h["Content-Length"] = []string{strconv.Itoa(len(body))}
@@ -128,7 +130,7 @@ func (x *exchange) raw(s *spec, p *plan) {
 	if p.flush && !x.flush() {
 		return
 	}
-	x.run(s, p.stream, true)
+	x.run(s, p, p.stream, true)
 }
 
 // wire writes to the connection itself.
@@ -155,7 +157,7 @@ func (x *exchange) wire(p *plan) {
 }
 
 // run plays steps and says whether the answer goes on.
-func (x *exchange) run(s *spec, ops []op, headersSent bool) bool {
+func (x *exchange) run(s *spec, p *plan, ops []op, headersSent bool) bool {
 	for i := range ops {
 		o := &ops[i]
 		switch o.kind {
@@ -164,7 +166,7 @@ func (x *exchange) run(s *spec, ops []op, headersSent bool) bool {
 				return false
 			}
 		case opStart:
-			if !x.emit(s, x.messageStart(s, o.half)) {
+			if !x.emit(s, x.render(s, p, o)) {
 				return false
 			}
 		default:
@@ -176,30 +178,13 @@ func (x *exchange) run(s *spec, ops []op, headersSent bool) bool {
 	return x.release(s)
 }
 
-func (x *exchange) messageStart(s *spec, half bool) []byte {
-	const head = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"model\":"
-	x.buf = x.appendHead(x.buf[:0], head, s.made.startEnd)
-	event := x.buf
-	if s.crlf {
-		event = toCRLF(event)
-	}
-	if half {
+// render is a step that differs for each request, or its first half.
+func (x *exchange) render(s *spec, p *plan, o *op) []byte {
+	event := x.f.api.render(x, p, o, s.crlf)
+	if o.half {
 		event = event[:len(event)/2]
 	}
 	return event
-}
-
-// appendHead appends head, the model as asked, a new message id, and tail.
-func (x *exchange) appendHead(dst []byte, head string, tail []byte) []byte {
-	dst = append(dst, head...)
-	model := x.fields.model
-	if len(model) == 0 {
-		model = []byte(`""`)
-	}
-	dst = append(dst, model...)
-	dst = append(dst, `,"id":"`...)
-	dst = appendID(dst, "msg_", x.a.nextID())
-	return append(dst, tail...)
 }
 
 // emit writes one event as the behaviour frames it.
@@ -264,7 +249,7 @@ func (x *exchange) step(o op, headersSent bool) bool {
 		select {
 		case <-x.ctx.Done():
 			x.left = true
-		case <-x.a.closing:
+		case <-x.f.closing:
 		}
 		return false
 	case opCut:
@@ -284,7 +269,7 @@ func (x *exchange) wait(d time.Duration) bool {
 		return true
 	case <-x.ctx.Done():
 		x.left = true
-	case <-x.a.closing:
+	case <-x.f.closing:
 	}
 	return false
 }
@@ -302,6 +287,9 @@ func (x *exchange) hangUp(end End) {
 }
 
 func (x *exchange) setHeaders(s *spec) {
+	if s == nil {
+		return
+	}
 	h := x.w.Header()
 	for _, f := range s.header {
 		if f[1] == "" {
@@ -312,25 +300,11 @@ func (x *exchange) setHeaders(s *spec) {
 	}
 }
 
-// fail answers with an error body.
-func (x *exchange) fail(status int, errType, message string) {
-	x.answer(status, appendError(x.buf[:0], errType, message, x.id))
-}
-
-// refuse is fail with the type that belongs to the status.
-func (x *exchange) refuse(status int, message string) {
-	errType, usual := errorOf(status)
-	if message == "" {
-		message = usual
-	}
-	x.fail(status, errType, message)
-}
-
 // answer sends a JSON body.
 func (x *exchange) answer(status int, body []byte) {
 	h := x.w.Header()
 	if h["Content-Type"] == nil {
-		h["Content-Type"] = x.a.json
+		h["Content-Type"] = x.f.json
 	}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	x.w.WriteHeader(status)

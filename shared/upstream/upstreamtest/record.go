@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -45,13 +46,23 @@ func (r Request) Stream() bool {
 	return string(f.stream) == "true"
 }
 
-// Credential is the value of x-api-key or, without it, of a bearer token.
-func (r Request) Credential() string { return credential(r.Header) }
+// Credential is the value of x-api-key or, without it, of a bearer token or
+// api-key.
+func (r Request) Credential() string {
+	if key := anthropicCredential(r.Header); key != "" {
+		return key
+	}
+	return r.Header.Get("Api-Key")
+}
 
-func credential(h http.Header) string {
+func anthropicCredential(h http.Header) string {
 	if key := h.Get("X-Api-Key"); key != "" {
 		return key
 	}
+	return bearer(h)
+}
+
+func bearer(h http.Header) string {
 	scheme, token, _ := strings.Cut(h.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		return ""
@@ -129,71 +140,67 @@ func (rec *recorder) wait(ctx context.Context, done func() bool) error {
 
 // Requests returns everything received so far on any path, in order of
 // arrival. A request appears when its body has been read.
-func (a *Anthropic) Requests() []Request {
-	a.records.mu.Lock()
-	defer a.records.mu.Unlock()
-	out := make([]Request, 0, len(a.records.all))
-	for _, r := range a.records.all {
+func (f *fake) Requests() []Request {
+	f.records.mu.Lock()
+	defer f.records.mu.Unlock()
+	out := make([]Request, 0, len(f.records.all))
+	for _, r := range f.records.all {
 		out = append(out, *r)
 	}
 	return out
 }
 
-// Messages is Requests for POST /v1/messages alone.
-func (a *Anthropic) Messages() []Request {
-	var out []Request
-	for _, r := range a.Requests() {
-		if r.Method == http.MethodPost && r.Path == "/v1/messages" {
-			out = append(out, r)
-		}
-	}
-	return out
+// posts is Requests for POST to the given paths alone.
+func (f *fake) posts(paths ...string) []Request {
+	return slices.DeleteFunc(f.Requests(), func(r Request) bool {
+		return r.Method != http.MethodPost || !slices.Contains(paths, r.Path)
+	})
 }
 
 // Last returns the newest request; the zero Request if there is none.
-func (a *Anthropic) Last() Request {
-	a.records.mu.Lock()
-	defer a.records.mu.Unlock()
-	if n := len(a.records.all); n > 0 {
-		return *a.records.all[n-1]
+func (f *fake) Last() Request {
+	f.records.mu.Lock()
+	defer f.records.mu.Unlock()
+	if n := len(f.records.all); n > 0 {
+		return *f.records.all[n-1]
 	}
 	return Request{}
 }
 
 // Count tells how many requests were received, also without recording.
-func (a *Anthropic) Count() int { return int(a.count.Load()) }
+func (f *fake) Count() int { return int(f.count.Load()) }
 
 // WaitRequests waits until n requests have been received since the start or
 // the last Reset. It needs recording, and returns the context's error if that
 // ends first.
-func (a *Anthropic) WaitRequests(ctx context.Context, n int) error {
-	return a.records.wait(ctx, func() bool { return len(a.records.all) >= n })
+func (f *fake) WaitRequests(ctx context.Context, n int) error {
+	return f.records.wait(ctx, func() bool { return len(f.records.all) >= n })
 }
 
 // WaitDone waits until n requests have been received and all received ones
 // have ended. It needs recording, and returns the context's error if that ends
 // first.
-func (a *Anthropic) WaitDone(ctx context.Context, n int) error {
-	return a.records.wait(ctx, func() bool {
-		for _, r := range a.records.all {
+func (f *fake) WaitDone(ctx context.Context, n int) error {
+	return f.records.wait(ctx, func() bool {
+		for _, r := range f.records.all {
 			if !r.Done {
 				return false
 			}
 		}
-		return len(a.records.all) >= n
+		return len(f.records.all) >= n
 	})
 }
 
 // WaitAborted waits until a client has left before its answer ended, and
 // returns the first such request since the start or the last Reset. It returns
 // the context's error if that ends first.
-func (a *Anthropic) WaitAborted(ctx context.Context) (Request, error) {
+func (f *fake) WaitAborted(ctx context.Context) (Request, error) {
 	var first Request
-	err := a.records.wait(ctx, func() bool {
-		if len(a.records.aborted) == 0 {
+	err := f.records.wait(ctx, func() bool {
+		if len(f.records.aborted) == 0 {
 			return false
 		}
-		first = a.records.aborted[0]
+		first = f.records.aborted[0]
 		return true
 	})
 	return first, err

@@ -12,24 +12,7 @@ type fields struct {
 // of real clients would cost more than the answer. It reports false for a body
 // that is no JSON object; it does not prove that the JSON is valid.
 func scan(body []byte) (f fields, ok bool) {
-	i := skipSpace(body, 0)
-	if i >= len(body) || body[i] != '{' {
-		return f, false
-	}
-	i = skipSpace(body, i+1)
-	if i < len(body) && body[i] == '}' {
-		return f, true
-	}
-	for i < len(body) && body[i] == '"' {
-		end := skipString(body, i)
-		key := body[i:end]
-		i = skipSpace(body, end)
-		if i >= len(body) || body[i] != ':' {
-			return f, false
-		}
-		i = skipSpace(body, i+1)
-		end = skipValue(body, i)
-		value := body[i:end]
+	ok = members(body, func(key, value []byte) {
 		switch string(key) {
 		case `"model"`:
 			f.model = value
@@ -40,16 +23,41 @@ func scan(body []byte) (f fields, ok bool) {
 		case `"messages"`:
 			f.messages = value
 		}
+	})
+	return f, ok
+}
+
+// members calls fn for every member of an object, the key with its quotes. It
+// reports false for what is no JSON object.
+func members(body []byte, fn func(key, value []byte)) bool {
+	i := skipSpace(body, 0)
+	if i >= len(body) || body[i] != '{' {
+		return false
+	}
+	i = skipSpace(body, i+1)
+	if i < len(body) && body[i] == '}' {
+		return true
+	}
+	for i < len(body) && body[i] == '"' {
+		end := skipString(body, i)
+		key := body[i:end]
+		i = skipSpace(body, end)
+		if i >= len(body) || body[i] != ':' {
+			return false
+		}
+		i = skipSpace(body, i+1)
+		end = skipValue(body, i)
+		fn(key, body[i:end])
 		i = skipSpace(body, end)
 		if i < len(body) && body[i] == '}' {
-			return f, true
+			return true
 		}
 		if i >= len(body) || body[i] != ',' {
-			return f, false
+			return false
 		}
 		i = skipSpace(body, i+1)
 	}
-	return f, false
+	return false
 }
 
 func skipSpace(b []byte, i int) int {

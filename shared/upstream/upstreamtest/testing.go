@@ -14,6 +14,18 @@ func NewAnthropic(tb testing.TB, opts ...Option) *Anthropic {
 	return a
 }
 
+// NewOpenAI is [StartOpenAI] for tests: it fails tb if it cannot start, and
+// closes the fake when tb ends.
+func NewOpenAI(tb testing.TB, opts ...Option) *OpenAI {
+	tb.Helper()
+	o, err := StartOpenAI(opts...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(o.Close)
+	return o
+}
+
 // NewRefused is [Refused] for tests: a URL that refuses connections until tb
 // ends.
 func NewRefused(tb testing.TB) string {

@@ -28,14 +28,17 @@ func ToolThenText(name, input, finalText string) Behaviour {
 func (r Request) HasTool(name string) bool {
 	var body struct {
 		Tools []struct {
-			Name string `json:"name"`
+			Name     string `json:"name"`
+			Function struct {
+				Name string `json:"name"`
+			} `json:"function"`
 		} `json:"tools"`
 	}
 	if r.Decode(&body) != nil {
 		return false
 	}
 	for _, t := range body.Tools {
-		if t.Name == name {
+		if t.Name == name || t.Function.Name == name {
 			return true
 		}
 	}
@@ -43,7 +46,7 @@ func (r Request) HasTool(name string) bool {
 }
 
 // HasToolResult tells whether the last message of the conversation has a
-// tool_result block. System messages, which clients may add at the end, are
+// tool_result block, or in the OpenAI forms is the result of a tool. System messages, which clients may add at the end, are
 // passed over.
 func (r Request) HasToolResult() bool {
 	var body struct {
@@ -51,14 +54,25 @@ func (r Request) HasToolResult() bool {
 			Role    string          `json:"role"`
 			Content json.RawMessage `json:"content"`
 		} `json:"messages"`
+		Input json.RawMessage `json:"input"`
 	}
 	if r.Decode(&body) != nil {
 		return false
 	}
+	var items []struct {
+		Type string `json:"type"`
+	}
+	if json.Unmarshal(body.Input, &items) == nil && len(items) > 0 {
+		last := items[len(items)-1].Type
+		return last == "function_call_output" || last == "custom_tool_call_output"
+	}
 	for i := len(body.Messages) - 1; i >= 0; i-- {
 		m := body.Messages[i]
-		if m.Role == "system" {
+		switch m.Role {
+		case "system", "developer":
 			continue
+		case "tool":
+			return true
 		}
 		var blocks []struct {
 			Type string `json:"type"`
