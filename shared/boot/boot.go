@@ -22,6 +22,7 @@ import (
 	"sluice/shared/store"
 	"sluice/shared/upstream"
 	"sluice/shared/upstream/anthropic"
+	"sluice/shared/upstream/openai"
 	"sluice/shared/web"
 )
 
@@ -119,10 +120,10 @@ func build(ctx context.Context, o *Options, opened Opened) (*App, error) {
 	gw := gateway.New(gateway.Options{
 		Settings: gateway.Settings{RetryMax: c.RetryMax, FailThreshold: c.FailThreshold, TrialAfter: time.Duration(c.HealthInterval) * time.Second,
 			MaxBody: c.MaxBodyBytes, MaxBodyMemory: c.MaxBodyMemory, StreamSilence: c.StreamSilence, AnswerTimeout: c.AnswerTimeout, Zone: c.LimitsZone.OrUTC(), PublicURL: c.PublicURL},
-		Directory: dir, Health: tracker, Admission: s, Tables: a.Tables, Log: o.Log, Now: o.Now,
-		Upstreams: map[core.Kind]upstream.Client{core.KindAnthropic: anthropic.New(a.transports)},
+		Directory: dir, Health: tracker, Admission: s, Tables: a.Tables, Box: a.Box, Log: o.Log, Now: o.Now,
+		Upstreams: map[core.Kind]upstream.Client{core.KindAnthropic: anthropic.New(a.transports), core.KindOpenAI: openai.New(a.transports)},
 	})
-	api := adminapi.New(adminapi.Options{Tables: a.Tables, Usage: s, Directory: dir, Health: tracker, Box: a.Box, Kinds: []core.Kind{core.KindAnthropic},
+	api := adminapi.New(adminapi.Options{Tables: a.Tables, Usage: s, Directory: dir, Health: tracker, Box: a.Box, Kinds: []core.Kind{core.KindAnthropic, core.KindOpenAI},
 		AdminKey: c.AdminKey(), Control: o.Control, PublicURL: c.PublicURL, Version: o.Version, Log: o.Log, Now: o.Now,
 		Defaults: adminapi.Defaults{Retries: c.RetryMax, FailLimit: c.FailThreshold, HealthSec: c.HealthInterval}})
 	var access *web.AccessLog

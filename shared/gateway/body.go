@@ -38,9 +38,8 @@ type body struct {
 
 // readBody reads the whole body, at most max bytes. Errors are *core.Error, or the client's own read error.
 func (p *bodyPool) readBody(w http.ResponseWriter, r *http.Request, max int64) (*body, error) {
-	tooLarge := &core.Error{Code: core.CodeTooLarge, Message: "Request body is larger than the gateway's limit of " + sizeText(max) + "."}
 	if r.ContentLength > max {
-		return nil, tooLarge
+		return nil, tooLarge(max)
 	}
 	b := &body{pool: p, class: -1}
 	b.refs.Store(1)
@@ -67,7 +66,7 @@ func (p *bodyPool) readBody(w http.ResponseWriter, r *http.Request, max int64) (
 		switch {
 		case int64(len(b.buf)) > max:
 			b.release()
-			return nil, tooLarge
+			return nil, tooLarge(max)
 		case errors.Is(err, io.EOF):
 			return b, nil
 		case err != nil:
@@ -82,7 +81,7 @@ func (p *bodyPool) readBody(w http.ResponseWriter, r *http.Request, max int64) (
 			}
 			b.release()
 			if err == nil {
-				err = tooLarge
+				err = tooLarge(max)
 			}
 			return nil, err
 		}
@@ -101,6 +100,16 @@ const bodyAtOnce = 4 << 20
 // bodyDeadline bounds how long a client may take to send its body.
 const bodyDeadline = 5 * time.Minute
 
+// reserve counts n bytes against the limit.
+func (p *bodyPool) reserve(n int64) error {
+	if p.used.Add(n) > p.limit {
+		p.used.Add(-n)
+		return &core.Error{Code: core.CodeOverloaded, RetryAfter: time.Second,
+			Message: "The gateway holds as many request bodies as its memory allows. Send the request again."}
+	}
+	return nil
+}
+
 // grow moves the body into a buffer of at least size bytes.
 func (b *body) grow(size int64) error {
 	class := max(bits.Len64(uint64(size-1)), smallestBody) - smallestBody
@@ -112,10 +121,8 @@ func (b *body) grow(size int64) error {
 	if b.class >= 0 {
 		more -= int64(1) << (b.class + smallestBody) // which free gives back below
 	}
-	if b.pool.used.Add(more) > b.pool.limit {
-		b.pool.used.Add(-more)
-		return &core.Error{Code: core.CodeOverloaded, RetryAfter: time.Second,
-			Message: "The gateway holds as many request bodies as its memory allows. Send the request again."}
+	if err := b.pool.reserve(more); err != nil {
+		return err
 	}
 	var next []byte
 	if v, ok := b.pool.pools[class].Get().(*[]byte); ok {
@@ -127,6 +134,28 @@ func (b *body) grow(size int64) error {
 	b.pool.used.Add(capacity - more)
 	b.free()
 	b.buf, b.class = next, class
+	return nil
+}
+
+// rewrite makes the edits, in any order but apart from each other; those at the same place come in the order given.
+func (b *body) rewrite(edits []edit) error {
+	slices.SortStableFunc(edits, func(a, b edit) int { return a.at - b.at })
+	size := len(b.buf)
+	for _, e := range edits {
+		size += len(e.with) - (e.end - e.at)
+	}
+	next := &body{pool: b.pool, class: -1}
+	if err := next.grow(int64(max(size, 1))); err != nil {
+		return err
+	}
+	from := 0
+	for _, e := range edits {
+		next.buf = append(append(next.buf, b.buf[from:e.at]...), e.with...)
+		from = e.end
+	}
+	next.buf = append(next.buf, b.buf[from:]...)
+	b.free()
+	b.buf, b.class = next.buf, next.class
 	return nil
 }
 
@@ -153,11 +182,11 @@ func (b *body) lent() bool { return b.class+smallestBody > unlentBody }
 
 // reader returns a reader over parts, which lie in the body's buffer or outlive it. It holds a lent buffer until closed.
 // Small bodies come as a type that net/http knows to be in memory: only then does it send head and body in one write.
-func (b *body) reader(parts [3][]byte) io.ReadCloser {
+func (b *body) reader(parts [5][]byte) io.ReadCloser {
 	if !b.lent() {
 		whole := parts[0]
-		if len(parts[1])+len(parts[2]) > 0 {
-			whole = slices.Concat(parts[0], parts[1], parts[2])
+		if len(parts[2]) > 0 {
+			whole = slices.Concat(parts[:]...)
 		}
 		return io.NopCloser(bytes.NewReader(whole))
 	}
@@ -165,12 +194,12 @@ func (b *body) reader(parts [3][]byte) io.ReadCloser {
 	return &bodyReader{b: b, parts: parts}
 }
 
-// bodyReader reads up to three parts in a row: a body with its model replaced is two pieces around a new name, and the
-// megabyte between need not be copied.
+// bodyReader reads parts in a row: a body with its model replaced is two pieces around a new name, and the megabyte
+// between need not be copied.
 type bodyReader struct {
 	mu    sync.Mutex // the transport closes from another goroutine than it reads from
 	b     *body
-	parts [3][]byte
+	parts [5][]byte
 	i     int
 }
 
@@ -198,7 +227,7 @@ func (r *bodyReader) Close() error {
 	if r.b != nil {
 		r.b.release()
 		r.b = nil
-		r.parts = [3][]byte{}
+		r.parts = [5][]byte{}
 	}
 	return nil
 }

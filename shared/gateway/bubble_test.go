@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -384,7 +385,7 @@ func broken(err error) play {
 
 func response(ctx context.Context, status int, contentType string, steps []step) *http.Response {
 	return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {contentType}, "Request-Id": {"req_up"}}, ContentLength: -1,
-		Body: &scriptBody{ctx: ctx, steps: steps}}
+		Body: &scriptBody{ctx: ctx, steps: slices.Clone(steps)}}
 }
 
 // scriptBody plays steps as it is read, in the reader's own goroutine.

@@ -1,20 +1,17 @@
 package gateway
 
 import (
-	"context"
-	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"sluice/shared/core"
 	"sluice/shared/rawjson"
 	"sluice/shared/router"
-	"sluice/shared/translator/anthropic"
+	"sluice/shared/translator"
 	"sluice/shared/upstream"
 )
 
-// messages serves POST /v1/messages.
+// messages serves the endpoints that answer with a message of the model: one for each dialect.
 func (x *exchange) messages() {
 	if err := x.prepare(); err != nil {
 		x.fail(err)
@@ -33,7 +30,7 @@ func (x *exchange) countTokens() {
 		x.fail(err)
 		return
 	}
-	x.rec.Stream = false
+	x.rec.Stream, x.only = false, dialectAnthropic
 	x.whole(false)
 }
 
@@ -47,76 +44,19 @@ func (x *exchange) prepare() error {
 	if err := x.admit(); err != nil {
 		return err
 	}
+	if bad == nil {
+		bad = x.resume()
+	}
 	return bad
 }
 
-// modelsPatience is how long a node may take to list its models: Claude Code waits 3 s.
-const modelsPatience = 2 * time.Second
-
-// models serves GET /v1/models and /v1/models/{id}: from a node, or, when none answers in time, from the list of models
-// that this version knows.
-func (x *exchange) models() {
-	if err := x.admit(); err != nil {
-		x.fail(err)
-		return
-	}
-	x.brief = true
-	x.fallback = x.knownModels
-	w := x.startWatch(modelsPatience, nil)
-	x.watch = w
-	defer w.stop()
-	start := time.Now()
-	x.forward(func(ctx context.Context, a *attempt) outcome {
-		left := modelsPatience - time.Since(start)
-		if left <= 0 {
-			if a.body != nil {
-				_ = a.body.Close()
-			}
-			return outcome{f: upstream.Failure{Class: upstream.Timeout, Reason: errSilence.Error()}}
-		}
-		setNode(x.w.Header(), false, a.node.Name)
-		w.attempt(a.cancel, left)
-		return a.whole(ctx, false)
-	})
-}
-
-// knownModels answers from the built-in list.
-func (x *exchange) knownModels() {
-	x.rec.Node, x.rec.NodeName = "", ""
-	h := x.w.Header()
-	delete(h, "X-Proxy-Node")
-	body := anthropic.ModelList()
-	if id, ok := strings.CutPrefix(x.path, "/v1/models/"); ok {
-		if body = anthropic.ModelObject(id); body == nil {
-			x.fail(core.E(core.CodeNotFound, "model: "+clip(id, 100)+" is known neither to a node nor to the gateway."))
-			return
-		}
-	}
-	x.limitHeaders(h)
-	h["Content-Type"] = jsonType
-	x.rec.Status = http.StatusOK
-	x.writeBody(http.StatusOK, body)
-}
-
-// prepareBody makes the body of one attempt: the client's bytes, with the model's name replaced where the node has
-// another name for it.
-func (a *attempt) prepareBody() {
-	b := a.x.body
-	if b == nil || len(b.buf) == 0 {
-		return
-	}
-	parts := [3][]byte{b.buf}
-	if a.sent != a.x.name && a.x.model.Exists() {
-		at, end := a.x.model.Offset(), a.x.model.Offset()+len(a.x.model.Raw())
-		parts = [3][]byte{b.buf[:at], rawjson.AppendString(nil, a.sent), b.buf[end:]}
-	}
-	a.size = int64(len(parts[0]) + len(parts[1]) + len(parts[2]))
-	a.body = b.reader(parts)
-	a.again = func() (io.ReadCloser, error) { return b.reader(parts), nil }
-}
-
-// freeBody gives the request's body back once no other attempt can need it.
+// freeBody gives the request's body, and what was made of it, back once no other attempt can need them.
 func (x *exchange) freeBody() {
+	x.g.bodies.used.Add(-x.reserved)
+	x.reserved = 0
+	if x.hub != nil {
+		x.hub.Forget() // it is a view of the body
+	}
 	if x.body != nil {
 		x.body.release()
 		x.body = nil
@@ -139,42 +79,60 @@ func (x *exchange) giveUp(last outcome, choice router.Choice) {
 	case last.status != 0 && rawjson.Scan(last.body, nil, nil) == nil:
 		x.passError(last, choice)
 		return
-	case last.stream.Type != "":
+	case last.stream != nil:
 		x.passStreamError(last, choice)
 		return
 	case x.rec.Attempts > 0:
 		e = upstreamError(last.f)
+	case x.unfit != nil:
+		e = x.clientError(x.unfit)
 	default:
 		e = x.noNode(choice)
 	}
-	if s := x.watch.stream; s != nil && s.started {
+	if s := x.watch.stream; s != nil && s.begun() {
 		x.rec.Status, x.rec.ErrorCode = http.StatusOK, string(e.Code)
-		x.sendErrorEvent(anthropic.ErrorType(e.Code), e.Message)
+		x.sendErrorEvent(translator.OfCode(e))
 		return
 	}
 	x.fail(e)
 }
 
-// passError passes an upstream's error on as it is: clients act on its wording.
+// passError passes an upstream's error on: as it is in the client's own dialect, for clients act on its wording, and else
+// with the same status and words.
 func (x *exchange) passError(o outcome, choice router.Choice) {
-	parsed := anthropic.ParseError(o.body)
+	parsed := o.wire.ParseError(o.status, o.body)
 	x.rec.ErrorCode = clipID("upstream_" + parsed.Type)
-	if s := x.watch.stream; s != nil && s.started {
+	if s := x.watch.stream; s != nil && s.begun() {
 		x.rec.Status = http.StatusOK
-		if parsed.Type == "" {
-			parsed = anthropic.StreamError{Type: "api_error", Message: "The upstream answered with status " + itoa(int64(o.status)) + "."}
-		}
-		x.sendErrorEvent(parsed.Type, parsed.Message)
+		parsed.RetryAfter = o.f.RetryAfter
+		x.sendErrorEvent(parsed)
 		return
 	}
 	h := x.w.Header()
-	upstream.CopyAnswer(h, o.header)
+	body := o.body
+	if o.wire == x.client {
+		upstream.CopyAnswer(h, o.header)
+		delete(h, "Content-Encoding")
+	} else {
+		body = x.client.AppendError(nil, parsed, x.info.ID)
+		for _, name := range [...]string{"Retry-After", "Retry-After-Ms", "X-Should-Retry"} {
+			if v := o.header[name]; len(v) > 0 {
+				h[name] = v
+			}
+		}
+		if id := upstream.RequestID(o.header); id != "" {
+			h["X-Upstream-Request-Id"] = []string{id}
+		}
+		h["Content-Type"] = jsonType
+	}
+	if x.client.openAI() {
+		h["X-Request-Id"] = []string{x.info.ID}
+	}
 	x.limitHeaders(h)
-	delete(h, "Content-Encoding")
 	x.waitHeader(h, o, choice)
-	h["Content-Length"] = []string{itoa(int64(len(o.body)))}
+	h["Content-Length"] = []string{itoa(int64(len(body)))}
 	x.rec.Status = o.status
-	x.writeBody(o.status, o.body)
+	x.writeBody(o.status, body)
 }
 
 // waitHeader sets retry-after when all nodes cool: the client need not wait longer than for the first of them.
@@ -192,17 +150,20 @@ func (x *exchange) waitHeader(h http.Header, o outcome, choice router.Choice) {
 func (x *exchange) passStreamError(o outcome, choice router.Choice) {
 	e := o.stream
 	x.rec.ErrorCode = clipID("upstream_" + e.Type)
-	if s := x.watch.stream; s != nil && s.started {
+	if s := x.watch.stream; s != nil && s.begun() {
 		x.rec.Status = http.StatusOK
-		x.sendErrorEvent(e.Type, e.Message)
+		x.sendErrorEvent(e)
 		return
 	}
-	body := anthropic.AppendError(nil, e.Type, e.Message, x.info.ID)
+	body := x.client.AppendError(nil, e, x.info.ID)
 	h := x.w.Header()
+	if x.client.openAI() {
+		h["X-Request-Id"] = []string{x.info.ID}
+	}
 	h["Content-Type"] = jsonType
 	h["Content-Length"] = []string{itoa(int64(len(body)))}
 	x.waitHeader(h, o, choice)
-	x.rec.Status = e.Status()
+	x.rec.Status = e.Status
 	x.writeBody(x.rec.Status, body)
 }
 
@@ -240,6 +201,8 @@ func (x *exchange) noNode(c router.Choice) *core.Error {
 	switch c.Why {
 	case router.NoModel:
 		return core.E(core.CodeNotFound, "model: no node of this account serves "+clip(x.name, 100)+".")
+	case router.Unfit:
+		return core.E(core.CodeNotFound, "No node of this account has this endpoint for the model "+clip(x.name, 100)+".")
 	case router.Cooling:
 		return &core.Error{Code: core.CodeRateLimited, RetryAfter: c.Wait, Message: "All nodes of this account are rate limited by their upstreams. Try again in " + itoa(seconds(c.Wait)) + "s."}
 	case router.Failing:

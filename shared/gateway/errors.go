@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"sluice/shared/core"
-	"sluice/shared/translator/anthropic"
+	"sluice/shared/translator"
 	"sluice/shared/web"
 )
 
@@ -16,7 +16,7 @@ func itoa(n int64) string { return strconv.FormatInt(n, 10) }
 // seconds rounds a wait up to whole seconds, at least 1: retry-after has no fractions.
 func seconds(d time.Duration) int64 { return max(1, int64((d+time.Second-1)/time.Second)) }
 
-// WriteError answers with one of our own errors in the dialect of the path. Every path speaks Anthropic's so far.
+// WriteError answers with one of our own errors in the dialect of the path.
 func WriteError(w http.ResponseWriter, r *http.Request, e *core.Error) {
 	info := web.FromContext(r.Context())
 	info.ErrorCode = string(e.Code)
@@ -28,7 +28,11 @@ func WriteError(w http.ResponseWriter, r *http.Request, e *core.Error) {
 		// no retry makes a key right; without this Claude Code goes on for minutes
 		h["X-Should-Retry"] = []string{"false"}
 	}
-	body := anthropic.AppendError(nil, anthropic.ErrorType(e.Code), e.Message, info.ID)
+	d := dialectOf(r)
+	if d.openAI() {
+		h["X-Request-Id"] = []string{info.ID} // the name that OpenAI's clients show
+	}
+	body := d.AppendError(nil, translator.OfCode(e), info.ID)
 	h["Content-Type"] = jsonType
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(e.Code.Status())

@@ -13,6 +13,7 @@ import (
 	"sluice/shared/rawjson"
 	"sluice/shared/router"
 	"sluice/shared/store"
+	"sluice/shared/translator"
 	"sluice/shared/web"
 )
 
@@ -34,10 +35,25 @@ type exchange struct {
 	admitted bool
 	done     bool // settled
 
-	body  *body
-	model rawjson.Value // in the body
-	name  string        // of the model, as the client wrote it
-	sess  string        // affinity
+	client *dialect // in which the client is answered
+	asked  *dialect // in which it wrote the body: Cursor sends Responses bodies to chat
+	body   *body
+	model  rawjson.Value // in the body
+	name   string        // of the model, as the client wrote it
+	routed string        // what the account's map makes of it
+	sess   string        // affinity
+
+	// OpenAI's
+	options, store, previous rawjson.Value // stream_options, store, previous_response_id
+	mixed                    bool          // a chat body that no chat upstream would take as it is
+
+	hub      *translator.Request // the body, decoded when a node needs it
+	hubErr   error
+	reserved int64         // bytes of translated bodies
+	unfit    error         // why the last node that cannot express the request cannot
+	absorbed time.Duration // waited for limits of upstreams
+	only     *dialect      // nil: any; else only nodes that speak it have the endpoint
+	state    *keeper       // nil: nothing of the conversation is kept
 
 	watch    *watch
 	trial    bool           // the attempt is a failed node's trial
@@ -131,49 +147,13 @@ func (x *exchange) readBody() error {
 		return &core.Error{Code: core.CodeInvalid, Message: "The request body could not be read to its end.", Cause: err}
 	}
 	x.body = b
-	return nil
+	return b.inflate(x.r.Header, x.g.s.MaxBody)
 }
 
 var errClientGone = errors.New("the client left")
 
-// lookNames are the members of a body that routing reads; the rest of it is only scanned.
-var lookNames = []string{"model", "stream", "metadata", "prompt_cache_key", "system", "messages", "max_tokens"}
-
-// look reads model, stream and session hints from the body.
-func (x *exchange) look() error {
-	var v [7]rawjson.Value
-	doc := x.body.buf
-	if err := rawjson.Scan(doc, lookNames, v[:]); err != nil {
-		var twice *rawjson.DuplicateError
-		if errors.As(err, &twice) {
-			return core.E(core.CodeInvalid, twice.Name+": stands twice in the request body; send it once")
-		}
-		return core.E(core.CodeInvalid, "The request body is not a JSON object: "+err.Error()+".")
-	}
-	name, ok := v[0].Text()
-	switch {
-	case !v[0].Exists():
-		return core.E(core.CodeInvalid, "model: Field required")
-	case !ok || name == "":
-		return core.E(core.CodeInvalid, "model: must be a non-empty string")
-	case len(name) > 256:
-		return core.E(core.CodeInvalid, "model: must have at most 256 characters")
-	}
-	x.model, x.name = v[0], name
-	x.rec.Model, x.info.Model = name, name
-	if v[1].Exists() && v[1].Kind() != rawjson.Null {
-		s, ok := v[1].Bool()
-		if !ok {
-			return core.E(core.CodeInvalid, "stream: must be a boolean")
-		}
-		x.rec.Stream = s
-	}
-	x.session(v[2], v[3], v[4], v[5])
-	return nil
-}
-
 // session finds the affinity key (DESIGN 4.4) and the ids that are recorded.
-func (x *exchange) session(metadata, cacheKey, system, messages rawjson.Value) {
+func (x *exchange) session(user string, cacheKey, system, messages rawjson.Value) {
 	h := x.r.Header
 	x.rec.Agent, x.rec.ParentAgent = clipID(h.Get("X-Claude-Code-Agent-Id")), clipID(h.Get("X-Claude-Code-Parent-Agent-Id"))
 	for _, name := range [...]string{"X-Claude-Code-Session-Id", "Session_id", "X-Session-Id"} {
@@ -186,13 +166,9 @@ func (x *exchange) session(metadata, cacheKey, system, messages rawjson.Value) {
 		x.sess, x.rec.Session = s, clipID(s)
 		return
 	}
-	if metadata.Kind() == rawjson.Object {
-		if u, err := rawjson.Find(metadata.Raw(), "user_id"); err == nil {
-			if s, ok := u.Text(); ok && s != "" {
-				x.sess, x.rec.Session = s, clipID(s)
-				return
-			}
-		}
+	if user != "" {
+		x.sess, x.rec.Session = user, clipID(user)
+		return
 	}
 	if len(x.body.buf) > 4<<10 || hasCacheMark(x.body.buf) {
 		x.sess = prefixSession(system, messages)
@@ -208,15 +184,15 @@ func clipID(s string) string {
 
 // end settles an admitted request, saves what was learnt of nodes, and frees the body. It runs once, also after a panic.
 func (x *exchange) end() {
-	if x.body != nil {
-		x.body.release()
-		x.body = nil
-	}
+	x.freeBody()
 	ctx := detached(x.r)
 	for _, n := range x.touched {
 		if err := x.g.o.Health.Save(ctx, n); err != nil {
 			x.g.o.Log.Warn("node state not saved", "request_id", x.info.ID, "error", err)
 		}
+	}
+	if x.state != nil {
+		x.state.save()
 	}
 	if x.admitted && !x.done {
 		x.settle(ctx)
@@ -227,7 +203,7 @@ func (x *exchange) settle(ctx context.Context) {
 	x.done = true
 	rec := &x.rec
 	rec.RequestID, rec.Account, rec.Key = x.info.ID, x.key.Account, x.key.ID
-	rec.Endpoint, rec.Dialect = x.ep.name, core.DialectAnthropic
+	rec.Endpoint, rec.Dialect = x.ep.name, x.client.name
 	rec.StartedAt, rec.EndedAt = x.info.Start.UTC(), x.g.o.Now().UTC()
 	if x.info.Client.IsValid() {
 		rec.ClientAddr = x.info.Client.String()
@@ -356,6 +332,12 @@ func (x *exchange) limitHeaders(h http.Header) {
 	if best == nil {
 		return
 	}
+	if x.client.openAI() {
+		h["X-Ratelimit-Limit-Requests"] = []string{itoa(best.Max)}
+		h["X-Ratelimit-Remaining-Requests"] = []string{itoa(max(0, best.Remaining))}
+		h["X-Ratelimit-Reset-Requests"] = []string{itoa(max(0, seconds(best.Reset.Sub(x.g.o.Now())))) + "s"}
+		return
+	}
 	h["Anthropic-Ratelimit-Requests-Limit"] = []string{itoa(best.Max)}
 	h["Anthropic-Ratelimit-Requests-Remaining"] = []string{itoa(max(0, best.Remaining))}
 	h["Anthropic-Ratelimit-Requests-Reset"] = []string{best.Reset.UTC().Format(time.RFC3339)}
@@ -369,7 +351,7 @@ func (x *exchange) fail(err error) {
 		}
 		err = stopping()
 	}
-	e := core.AsError(err)
+	e := x.clientError(err)
 	if e.Code == core.CodeInternal {
 		x.g.o.Log.Error("request failed", "request_id", x.info.ID, "error", err)
 	}

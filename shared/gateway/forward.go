@@ -10,14 +10,15 @@ import (
 	"sluice/shared/directory"
 	"sluice/shared/health"
 	"sluice/shared/router"
-	"sluice/shared/translator/anthropic"
+	"sluice/shared/translator"
 	"sluice/shared/upstream"
 )
 
 const (
 	maxAttempts = 8 // of one request, on all nodes together
 	backoffStep = 150 * time.Millisecond
-	maxErrBody  = 1 << 20 // of an upstream's error that is passed on
+	maxErrBody  = 1 << 20          // of an upstream's error that is passed on
+	absorbMost  = 30 * time.Second // that limits of upstreams are waited out
 )
 
 // The causes that cancel an attempt or a request.
@@ -36,17 +37,19 @@ type outcome struct {
 	header http.Header
 	body   []byte
 	// an error event in place of content, to pass on likewise
-	stream anthropic.StreamError
+	stream *translator.Error
+	// of the node, for either
+	wire *dialect
 }
 
-func (o *outcome) answered() bool { return o.status != 0 || o.stream.Type != "" }
+func (o *outcome) answered() bool { return o.status != 0 || o.stream != nil }
 
 // attempt is one try at one node.
 type attempt struct {
 	x     *exchange
 	node  *directory.Node
 	state *health.Node
-	sent  string // model name that the node is sent
+	plan  *plan
 	body  io.ReadCloser
 	size  int64
 	again func() (io.ReadCloser, error) // body from its start
@@ -61,12 +64,14 @@ type candidates struct {
 	tries  []int
 	blamed []bool
 	again  []bool // the last failure may pass on the same node
+	plans  []*plan
 }
 
 func (x *exchange) candidates() *candidates {
 	nodes := x.account.Nodes
 	c := &candidates{list: make([]router.Candidate, len(nodes)), states: make([]*health.Node, len(nodes)),
-		tries: make([]int, len(nodes)), blamed: make([]bool, len(nodes)), again: make([]bool, len(nodes))}
+		tries: make([]int, len(nodes)), blamed: make([]bool, len(nodes)), again: make([]bool, len(nodes)),
+		plans: make([]*plan, len(nodes))}
 	for i := range nodes {
 		c.list[i].Node = &nodes[i].Node
 		c.states[i] = x.g.o.Health.Node(x.r.Context(), nodes[i].ID, nodes[i].Account)
@@ -83,7 +88,13 @@ func (c *candidates) refresh() {
 // forward tries nodes until one answers, and makes sure that the client gets an answer. try makes one attempt.
 func (x *exchange) forward(try func(context.Context, *attempt) outcome) {
 	c := x.candidates()
-	req := router.Request{Model: x.name, Session: x.sess, Active: x.account.ActiveNode, Policy: x.policy()}
+	if x.name != "" {
+		x.routed = router.Resolve(&x.account.Account, c.list, x.name)
+	}
+	for i := range c.list {
+		c.list[i].Unable = x.only != nil && x.wire(c.list[i].Node) != x.only
+	}
+	req := router.Request{Model: x.routed, Session: x.sess, Active: x.account.ActiveNode, Policy: x.policy()}
 	var last outcome
 	for pass := 0; ; {
 		c.refresh()
@@ -92,6 +103,13 @@ func (x *exchange) forward(try func(context.Context, *attempt) outcome) {
 		if choice.Index < 0 {
 			if last.done {
 				return
+			}
+			if x.absorb(x.r.Context(), choice) {
+				clear(c.tries)
+				for i := range c.list {
+					c.list[i].Tried = false
+				}
+				continue
 			}
 			if x.rec.Attempts > 0 && x.rec.Attempts < maxAttempts && pass+1 < x.retryMax() && c.nextPass() {
 				pass++
@@ -111,13 +129,16 @@ func (x *exchange) forward(try func(context.Context, *attempt) outcome) {
 			return
 		}
 		i := choice.Index
+		if !x.planned(c, i) {
+			continue
+		}
 		if !c.states[i].Begin(choice.Trial) {
 			continue // another request took the trial: Pick sees it now
 		}
 		out := func() outcome {
 			x.trial = choice.Trial
 			defer func() { c.states[i].End(x.trial) }() // also after a panic: a trial never given back would be the node's last
-			return x.tryNode(&x.account.Nodes[i], c.states[i], try)
+			return x.tryNode(&x.account.Nodes[i], c.states[i], c.plans[i], try)
 		}()
 		c.tries[i]++
 		c.list[i].Tried = true
@@ -156,23 +177,28 @@ func (c *candidates) nextPass() bool {
 // backoff waits before trying the same nodes again; false when the client left meanwhile.
 func (x *exchange) backoff(pass int) bool {
 	d := time.Duration(pass) * backoffStep
-	d = d/2 + time.Duration(random()%uint64(d))
+	return sleep(x.r.Context(), d/2+time.Duration(random()%uint64(d)))
+}
+
+// sleep waits; false when the context ended meanwhile.
+func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
 		return true
-	case <-x.r.Context().Done():
+	case <-ctx.Done():
 		return false
 	}
 }
 
 // tryNode makes one attempt at a node.
-func (x *exchange) tryNode(n *directory.Node, s *health.Node, try func(context.Context, *attempt) outcome) outcome {
+func (x *exchange) tryNode(n *directory.Node, s *health.Node, p *plan, try func(context.Context, *attempt) outcome) outcome {
 	x.rec.Attempts++
 	x.rec.Node, x.rec.NodeName, x.rec.UpstreamID = n.ID, n.Name, ""
-	a := &attempt{x: x, node: n, state: s, sent: router.SentModel(&n.Node, x.name)}
-	x.rec.ServedModel = a.sent
+	a := &attempt{x: x, node: n, state: s, plan: p}
+	x.rec.ServedModel = p.sent
+	a.note()
 	a.prepareBody()
 	ctx, cancel := context.WithCancelCause(x.r.Context())
 	a.cancel = cancel
@@ -193,8 +219,13 @@ func (a *attempt) send(ctx context.Context) (*http.Response, outcome) {
 	if method == http.MethodHead && a.x.brief {
 		method = http.MethodGet // the answer is read before it is believed
 	}
-	resp, err := client.Send(ctx, upstream.Target{Node: &a.node.Node, Credential: a.node.Credential},
-		&upstream.Request{Method: method, Path: a.x.path, Query: a.x.r.URL.RawQuery, Header: a.x.r.Header, Body: a.body, Length: a.size, Again: a.again})
+	req := &upstream.Request{Method: method, Path: a.x.path, Header: a.header(), Body: a.body, Length: a.size, Again: a.again}
+	if a.plan.same {
+		req.Query = a.x.r.URL.RawQuery
+	} else {
+		req.Path = a.plan.wire.path
+	}
+	resp, err := client.Send(ctx, upstream.Target{Node: &a.node.Node, Credential: a.node.Credential}, req)
 	if err != nil {
 		return nil, a.broken(ctx, err)
 	}
@@ -203,7 +234,7 @@ func (a *attempt) send(ctx context.Context) (*http.Response, outcome) {
 		return resp, outcome{}
 	}
 	defer resp.Body.Close()
-	o := outcome{status: resp.StatusCode, header: resp.Header}
+	o := outcome{status: resp.StatusCode, header: resp.Header, wire: a.plan.wire}
 	if src, why := plainBody(resp); why == "" {
 		o.body, err = io.ReadAll(io.LimitReader(src, maxErrBody))
 	}
@@ -269,7 +300,7 @@ func (x *exchange) report(n *directory.Node, s *health.Node, f upstream.Failure,
 		if x.name == "" {
 			return // files and batches have limits of their own
 		}
-		h.Cooled(s, n.Name, router.SentModel(&n.Node, x.name), now.Add(f.RetryAfter), f.Reason, now)
+		h.Cooled(s, n.Name, router.SentModel(&n.Node, x.routed), now.Add(f.RetryAfter), f.Reason, now)
 	case f.Blames():
 		if !first {
 			return

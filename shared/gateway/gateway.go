@@ -75,9 +75,16 @@ type Options struct {
 	Health    *health.Tracker
 	Admission store.Admission
 	Tables    *store.Tables
+	Box       Box
 	Upstreams map[core.Kind]upstream.Client
 	Log       *slog.Logger
 	Now       func() time.Time
+}
+
+// Box seals what is kept of conversations.
+type Box interface {
+	Seal(owner string, s core.Secret) core.Sealed
+	Open(owner string, v core.Sealed) (core.Secret, error)
 }
 
 // Gateway is the http.Handler of model traffic. It is safe for concurrent use.
@@ -85,6 +92,7 @@ type Gateway struct {
 	o      Options
 	s      Settings
 	bodies bodyPool
+	lists  modelLists
 }
 
 // New makes a gateway.
@@ -99,7 +107,7 @@ func New(o Options) *Gateway {
 	return g
 }
 
-// endpoint is one route of the Anthropic API.
+// endpoint is one route.
 type endpoint struct {
 	name    string // as recorded
 	methods string // space-separated
@@ -109,29 +117,48 @@ type endpoint struct {
 var (
 	epMessages    = &endpoint{"/v1/messages", "POST", (*exchange).messages}
 	epCountTokens = &endpoint{"/v1/messages/count_tokens", "POST", (*exchange).countTokens}
+	epChat        = &endpoint{"/v1/chat/completions", "POST", (*exchange).messages}
+	epResponses   = &endpoint{"/v1/responses", "POST", (*exchange).messages}
 	epModels      = &endpoint{"/v1/models", "GET HEAD", (*exchange).models}
 	epModel       = &endpoint{"/v1/models/{id}", "GET HEAD", (*exchange).models}
 )
 
-// route finds the endpoint of a path (without the /anthropic prefix).
-func route(path string) *endpoint {
+// route finds the endpoint of a path without its prefix; forced is the prefix's dialect.
+func route(path string, forced *dialect) *endpoint {
+	if forced != dialectAnthropic {
+		switch path {
+		case "/v1/chat/completions":
+			return epChat
+		case "/v1/responses":
+			return epResponses
+		}
+	}
+	switch path {
+	case "/v1/models":
+		return epModels
+	}
+	if id, ok := strings.CutPrefix(path, "/v1/responses/"); ok && forced != dialectAnthropic && id != "compact" && plainID(id, false) {
+		return epResponse
+	}
+	if id, ok := strings.CutPrefix(path, "/v1/models/"); ok && !strings.Contains(id, "/") && plainID(id, true) {
+		return epModel
+	}
+	if forced == dialectChat {
+		return nil
+	}
 	switch path {
 	case "/v1/messages":
 		return epMessages
 	case "/v1/messages/count_tokens":
 		return epCountTokens
-	case "/v1/models":
-		return epModels
-	}
-	if id, ok := strings.CutPrefix(path, "/v1/models/"); ok && !strings.Contains(id, "/") && plainID(id, true) {
-		return epModel
 	}
 	return resourceRoute(path)
 }
 
-// Handles reports whether the gateway serves the path: all of /v1 and /anthropic, and the probes of Claude Code.
+// Handles reports whether the gateway serves the path: all of /v1, /anthropic and /openai, and the probes of Claude Code.
 func Handles(path string) bool {
-	return path == "/v1" || strings.HasPrefix(path, "/v1/") || path == "/anthropic" || strings.HasPrefix(path, "/anthropic/") || path == "/api/hello"
+	rest, forced := trimPrefix(path)
+	return forced != nil || rest == "/v1" || strings.HasPrefix(rest, "/v1/") || path == "/api/hello"
 }
 
 // plainID reports whether an escaped id names one thing only: an upstream, or a proxy before it, that decodes paths once
@@ -151,20 +178,24 @@ func plainID(id string, slashes bool) bool {
 
 // ServeHTTP implements http.Handler.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	path := r.URL.EscapedPath()
-	if rest, ok := strings.CutPrefix(path, "/anthropic"); ok && (rest == "" || rest[0] == '/') {
-		path = rest
-	}
+	path, forced := trimPrefix(r.URL.EscapedPath())
 	if (path == "" || path == "/" || path == "/api/hello") && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		// Claude Code asks so whether anyone is there, without a key
 		web.FromContext(r.Context()).Quiet = true
 		w.WriteHeader(http.StatusOK)
 		return
 	}
-	ep := route(path)
+	if path == dialectResponses.path && r.Method == http.MethodGet && r.Header.Get("Upgrade") != "" {
+		// Codex tries a WebSocket first and falls back at once on this status (D46)
+		w.Header()["Upgrade"], w.Header()["Connection"] = []string{"HTTP/1.1"}, []string{"Upgrade"}
+		WriteError(w, r, core.E(core.CodeUpgradeRequired, "The gateway serves this endpoint over HTTP only: send a POST request."))
+		return
+	}
+	ep := route(path, forced)
 	if ep == nil {
 		web.DropBody(w, r)
-		WriteError(w, r, core.E(core.CodeNotFound, "No such endpoint: "+clip(r.URL.Path, 200)+". The gateway serves the Anthropic API under /v1."))
+		WriteError(w, r, core.E(core.CodeNotFound, "No such endpoint: "+clip(r.URL.Path, 200)+
+			". The gateway serves POST /v1/messages, /v1/chat/completions and /v1/responses, and GET /v1/models."))
 		return
 	}
 	if !strings.Contains(" "+ep.methods+" ", " "+r.Method+" ") {
@@ -173,7 +204,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, r, core.E(core.CodeMethodNotAllowed, "Method "+clip(r.Method, 20)+" is not allowed on "+ep.name+"; use "+strings.ReplaceAll(ep.methods, " ", " or ")+"."))
 		return
 	}
-	x := &exchange{g: g, w: w, r: r, path: path, ep: ep, info: web.FromContext(r.Context())}
+	d := dialectOf(r)
+	x := &exchange{g: g, w: w, r: r, path: path, ep: ep, client: d, asked: d, info: web.FromContext(r.Context())}
 	x.rc = http.NewResponseController(w)
 	if err := x.authenticate(); err != nil {
 		web.DropBody(w, r)

@@ -85,6 +85,10 @@ func (x *exchange) resource(c *collection, id string) {
 		x.fail(&core.Error{Code: core.CodeTooLarge, Message: "Request body is larger than " + sizeText(c.bodyLimit) + "."})
 		return
 	}
+	if enc := x.r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
+		x.fail(core.E(core.CodeInvalid, "Content-Encoding is not supported here: uploads are passed on as they come. Send the body uncompressed."))
+		return
+	}
 	if err := x.admit(); err != nil {
 		x.fail(err)
 		return
@@ -105,7 +109,7 @@ func (x *exchange) resource(c *collection, id string) {
 	s := x.g.o.Health.Node(x.r.Context(), n.ID, n.Account)
 	s.Begin(false)
 	defer s.End(false)
-	out := x.tryNode(n, s, func(ctx context.Context, a *attempt) outcome {
+	out := x.tryNode(n, s, &plan{wire: dialectAnthropic, same: true}, func(ctx context.Context, a *attempt) outcome {
 		setNode(x.w.Header(), false, n.Name)
 		w.attempt(a.cancel, x.g.s.AnswerTimeout)
 		if x.r.ContentLength == 0 {
@@ -218,7 +222,7 @@ func (a *attempt) relayResource(ctx context.Context, w *watch, create bool) outc
 		if create {
 			a.remember(body)
 		}
-		x.answer(resp, x.ownAddress(body))
+		x.answer(resp, x.ownAddress(body), a)
 		return ok
 	}
 	h := x.w.Header()

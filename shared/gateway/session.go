@@ -40,7 +40,7 @@ func prefixSession(system, messages rawjson.Value) string {
 	}
 	add(system.Raw())
 	if messages.Kind() == rawjson.Array {
-		add(firstMessage(messages.Raw()))
+		add(firstMessages(messages.Raw()))
 	}
 	if !some {
 		return ""
@@ -48,13 +48,15 @@ func prefixSession(system, messages rawjson.Value) string {
 	return string(h.Sum(nil))
 }
 
-// firstMessage is the first element of messages, or what of a long one is sampled: the rest need not be read again.
-func firstMessage(messages []byte) []byte {
+// firstMessages are the elements of messages up to the first user's, or what of long ones is sampled: the rest need not
+// be read again. In OpenAI's dialects the system prompt, which many conversations share, is one of them.
+func firstMessages(messages []byte) []byte {
 	head := messages[:min(len(messages), sampled)]
 	first := head
-	_ = rawjson.Elements(head, func(v rawjson.Value) bool { // an error: it is longer than head
-		first = v.Raw()
-		return false
+	_ = rawjson.Elements(head, func(v rawjson.Value) bool { // an error: they are longer than head
+		first = messages[:v.Offset()+len(v.Raw())]
+		role, _ := rawjson.Find(v.Raw(), "role")
+		return role.TextEquals("system") || role.TextEquals("developer")
 	})
 	return first
 }

@@ -7,9 +7,8 @@ import (
 	"net/http"
 	"strings"
 
-	"sluice/shared/rawjson"
 	"sluice/shared/sse"
-	"sluice/shared/translator/anthropic"
+	"sluice/shared/translator"
 	"sluice/shared/upstream"
 )
 
@@ -49,24 +48,25 @@ func setNode(h http.Header, sent bool, name string) {
 func (x *exchange) earlyHeader(h http.Header) {
 	x.limitHeaders(h)
 	h["Content-Type"] = streamType
+	if x.client.openAI() {
+		h["X-Request-Id"] = []string{x.info.ID}
+	}
 	h["Cache-Control"] = noCache
 	h["X-Accel-Buffering"] = noBuffer
 }
 
 // relay copies one upstream stream to the client.
 type relay struct {
-	a        *attempt
-	w        *watch
-	out      *clientStream
-	header   http.Header
-	meter    anthropic.Meter
-	held     []byte // events that came before the first content
-	start    bool   // message_start was seen
-	nonsense bool   // much came, nothing of it a message
-	content  bool   // content was sent: no other node can take over
-	ended    bool   // message_stop or an error event was passed on
-	failure  upstream.Failure
-	err      anthropic.StreamError // the error event
+	a       *attempt
+	w       *watch
+	out     *clientStream
+	header  http.Header
+	stream  translator.Stream
+	status  *translator.Status
+	held    []byte // what the client is sent for the events before the first content
+	prelude int    // bytes of those events
+	content bool   // content was sent: no other node can take over
+	failure upstream.Failure
 }
 
 func (a *attempt) stream(ctx context.Context, w *watch, s *clientStream) outcome {
@@ -87,15 +87,16 @@ func (a *attempt) stream(ctx context.Context, w *watch, s *clientStream) outcome
 	}
 	rd := sse.NewReader(src, maxEvent)
 	defer rd.Release()
-	r := &relay{a: a, w: w, out: s, header: resp.Header}
+	r := &relay{a: a, w: w, out: s, header: resp.Header, stream: a.newStream()}
+	r.status = r.stream.Status()
 	return r.run(ctx, rd)
 }
 
 func (r *relay) run(ctx context.Context, rd *sse.Reader) outcome {
 	x := r.a.x
 	defer func() {
-		if r.start || r.content { // of an attempt that failed, too: it stands unless another one answers
-			x.rec.Tokens, x.rec.Estimated = r.meter.Result()
+		if r.status.Started || r.content { // of an attempt that failed, too: it stands unless another one answers
+			x.rec.Tokens, x.rec.Estimated = r.stream.Tokens()
 		}
 		if r.content {
 			x.rec.StreamMillis = x.since()/1e6 - x.rec.FirstByteMS
@@ -104,38 +105,69 @@ func (r *relay) run(ctx context.Context, rd *sse.Reader) outcome {
 	for {
 		batch, err := rd.Batch()
 		now := x.since()
-		if !r.ended {
+		ended := r.status.Ended
+		if !ended {
 			r.w.sign(now)
 		}
 		if err != nil {
 			return r.over(ctx, err)
 		}
+		out := r.stream.Batch(batch)
 		if !r.content {
-			rest, more := r.hold(batch)
-			if more {
-				if r.err.Type != "" {
-					return r.errorBeforeContent()
-				}
+			switch o, more := r.hold(len(batch), out); {
+			case o != nil:
+				return *o
+			case more:
 				continue
 			}
-			if r.nonsense {
-				return outcome{f: upstream.Failure{Class: upstream.Server, Status: http.StatusOK, Reason: "event stream without a message"}}
-			}
 			r.begin(now)
-			batch = append(r.held, rest...)
+			out = append(r.held, out...)
 			r.held = nil
-			r.inspect(rest)
-		} else {
-			r.inspect(batch)
-		}
-		if r.out.send(batch, now, r.fillHeader) != nil {
+			if r.out.sendFirst(out, now, r.fillHeader, x.client.Resume) != nil {
+				x.gone()
+				return outcome{done: true}
+			}
+		} else if len(out) > 0 && r.out.send(out, now, r.fillHeader) != nil {
 			x.gone()
 			return outcome{done: true}
 		}
-		if r.ended {
+		if x.state != nil {
+			x.state.watch(out)
+		}
+		if r.status.Broken != nil {
+			return r.over(ctx, r.status.Broken)
+		}
+		if r.status.Ended && !ended {
+			if r.status.Err != nil {
+				r.failure = x.classifyStreamError(r.a, r.status.Err)
+				x.rec.ErrorCode = clipID("upstream_" + r.status.Err.Type)
+			}
+			if r.status.Cut {
+				return r.over(ctx, io.EOF) // what the upstream would still say is not wanted
+			}
 			r.w.shorten(afterEnd)
 		}
 	}
+}
+
+// hold keeps what comes before content. more means that content is still to come, an outcome that none will.
+func (r *relay) hold(n int, out []byte) (o *outcome, more bool) {
+	st := r.status
+	r.prelude += n
+	switch {
+	case st.Content:
+		return nil, false
+	case st.Err != nil: // in place of an answer: another node may do better, unseen
+		return &outcome{f: r.a.x.classifyStreamError(r.a, st.Err), stream: st.Err, wire: r.a.plan.wire}, false
+	case st.Broken != nil:
+		return &outcome{f: upstream.Failure{Class: upstream.Server, Status: http.StatusOK, Reason: "event stream in another format than its API has"}}, false
+	case !st.Ended && r.prelude <= maxHold:
+		r.held = append(r.held, out...)
+		return nil, true
+	case !st.Started:
+		return &outcome{f: upstream.Failure{Class: upstream.Server, Status: http.StatusOK, Reason: "event stream without a message"}}, false
+	}
+	return nil, false
 }
 
 // begin notes the first content. From here on the attempt is the answer.
@@ -145,6 +177,10 @@ func (r *relay) begin(now int64) {
 	x.rec.Status = http.StatusOK
 	x.rec.FirstByteMS = max(1, now/1e6)
 	x.freeBody()
+	r.a.plan.parts = [5][]byte{} // the transport has its own view of what it may still be sending
+	if r.a.plan.enc != nil {
+		r.a.plan.enc.Body = nil
+	}
 	// a failed node has proved itself; a long answer must not keep others from it. Any other is judged at the end: streams that
 	// are cut must add up
 	if x.trial {
@@ -157,127 +193,54 @@ func (r *relay) begin(now int64) {
 
 func (r *relay) fillHeader(h http.Header) {
 	x := r.a.x
-	upstream.CopyAnswer(h, r.header)
-	delete(h, "Content-Encoding")
-	x.limitHeaders(h)
+	x.answerHeader(h, r.header, r.a)
 	if h["Cache-Control"] == nil {
 		h["Cache-Control"] = noCache
+	}
+	if !r.a.plan.same {
+		h["Content-Type"] = streamType
 	}
 	h["X-Accel-Buffering"] = noBuffer
 }
 
-// hold keeps the events of a batch that come before content. more means that content is still to come; otherwise rest
-// begins with it.
-func (r *relay) hold(batch []byte) (rest []byte, more bool) {
-	for {
-		ev, next, ok := sse.Cut(batch)
-		if !ok {
-			return nil, true
+// answerHeader fills a client's header from an upstream's. What an upstream of another dialect says in headers would
+// mislead the client, save for its request id.
+func (x *exchange) answerHeader(h, from http.Header, a *attempt) {
+	if a.plan.same {
+		upstream.CopyAnswer(h, from)
+		delete(h, "Content-Encoding")
+	} else {
+		if id := upstream.RequestID(from); id != "" {
+			h["X-Upstream-Request-Id"] = []string{id}
 		}
-		kind := anthropic.Kind(ev)
-		if kind == anthropic.EventError {
-			r.err = anthropic.ParseError(ev.Data)
-			if r.err.Type == "" {
-				r.err.Type = "api_error"
-			}
-			return nil, true
-		}
-		if r.decides(&kind, ev) {
-			return batch, false
-		}
-		if len(r.held)+len(ev.Raw) > maxHold {
-			r.nonsense = !r.start
-			return batch, false
-		}
-		r.meter.Event(kind, ev)
-		r.held = r.appendEvent(r.held, kind, ev)
-		batch = next
+		a.setDropped(h)
 	}
+	if x.client.openAI() {
+		h["X-Request-Id"] = []string{x.info.ID}
+	}
+	x.limitHeaders(h)
 }
 
-// decides tells whether an event is content, which makes this attempt the answer. Nothing is content before a
-// message_start, or when it is no JSON: such an upstream talks nonsense and is better replaced.
-func (r *relay) decides(kind *anthropic.EventKind, ev sse.Event) bool {
-	switch *kind {
-	case anthropic.EventStart:
-		r.start = r.start || anthropic.Valid(ev)
-		return false
-	case anthropic.EventBlockStart, anthropic.EventPing:
-		return false
-	case anthropic.EventContent:
-		if anthropic.Empty(ev) {
-			*kind = anthropic.EventEmpty
-			return false
-		}
-	}
-	return r.start && anthropic.Valid(ev)
-}
-
-// appendEvent appends the event's bytes; a message_start of an aliased model names the model that the client asked for.
-func (r *relay) appendEvent(dst []byte, kind anthropic.EventKind, ev sse.Event) []byte {
-	x := r.a.x
-	if kind != anthropic.EventStart || r.a.sent == x.name {
-		return append(dst, ev.Raw...)
-	}
-	model, err := rawjson.Find(ev.Data, "message", "model")
-	if err != nil || model.Kind() != rawjson.String {
-		return append(dst, ev.Raw...)
-	}
-	data := rawjson.Splice(nil, ev.Data, model, rawjson.AppendString(nil, x.name))
-	return sse.AppendEvent(dst, string(ev.Name), data)
-}
-
-// inspect reads usage and the end out of events that go to the client as they are.
-func (r *relay) inspect(batch []byte) {
-	for {
-		// nearly all events are deltas, of which only the length counts
-		if n := sse.Span(batch, "content_block_delta"); n > 0 {
-			r.meter.Delta(n)
-			batch = batch[n:]
-			continue
-		}
-		ev, next, ok := sse.Cut(batch)
-		if !ok {
-			return
-		}
-		batch = next
-		kind := anthropic.Kind(ev)
-		r.meter.Event(kind, ev)
-		switch kind {
-		case anthropic.EventStop:
-			r.ended = true
-		case anthropic.EventError:
-			r.ended = true
-			r.err = anthropic.ParseError(ev.Data)
-			r.failure = r.a.x.classifyStreamError(r.a, r.err)
-			r.a.x.rec.ErrorCode = clipID("upstream_" + r.err.Type)
-		}
-	}
-}
-
-// errorBeforeContent is an error in place of an answer: another node may do better, unseen.
-func (r *relay) errorBeforeContent() outcome {
-	return outcome{f: r.a.x.classifyStreamError(r.a, r.err), stream: r.err}
-}
-
-func (x *exchange) classifyStreamError(a *attempt, e anthropic.StreamError) upstream.Failure {
-	f := x.g.o.Upstreams[a.node.Kind].Classify(e.Status(), http.Header{}, nil)
-	f.Reason = "error event in a stream, status " + itoa(int64(e.Status()))
+func (x *exchange) classifyStreamError(a *attempt, e *translator.Error) upstream.Failure {
+	f := x.g.o.Upstreams[a.node.Kind].Classify(e.Status, http.Header{}, nil)
+	f.Reason = "error event in a stream, status " + itoa(int64(e.Status))
 	return f
 }
 
 // over judges the end of the upstream's stream.
 func (r *relay) over(ctx context.Context, err error) outcome {
 	x := r.a.x
-	if r.ended {
+	if r.status.Ended {
 		f := r.failure
 		if f.Class == upstream.OK {
 			f.Status = http.StatusOK
 		}
 		return outcome{done: true, f: f}
 	}
-	f := upstream.Failure{Class: upstream.Connection, Status: http.StatusOK, Reason: "stream ended before message_stop"}
+	f := upstream.Failure{Class: upstream.Connection, Status: http.StatusOK, Reason: "stream ended before its terminal event"}
 	switch {
+	case r.status.Broken != nil:
+		f.Class, f.Reason = upstream.Server, "event stream in another format than its API has"
 	case errors.Is(err, sse.ErrTooLarge):
 		f.Class, f.Reason = upstream.Server, "event larger than 32 MiB"
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
@@ -292,24 +255,26 @@ func (r *relay) over(ctx context.Context, err error) outcome {
 	if !r.content {
 		return outcome{f: f}
 	}
-	x.endWithError(f)
-	return outcome{done: true, f: f}
-}
-
-// endWithError ends a stream that has begun with an error event in place of a clean end.
-func (x *exchange) endWithError(f upstream.Failure) {
 	e := upstreamError(f)
 	x.rec.ErrorCode = string(e.Code)
 	if f.Class == upstream.Connection {
 		x.rec.ErrorCode = "stream_cut"
 		e.Message = "The upstream ended the stream before the message was complete. Send the request again."
 	}
-	x.sendErrorEvent(anthropic.ErrorType(e.Code), e.Message)
-}
-
-func (x *exchange) sendErrorEvent(typ, message string) {
-	ev := anthropic.AppendErrorEvent(nil, typ, message, x.info.ID)
-	if x.watch.stream.send(ev, x.since(), x.earlyHeader) != nil {
+	if r.out.send(r.stream.Fail(translator.OfCode(e)), x.since(), x.earlyHeader) != nil {
 		x.gone()
 	}
+	return outcome{done: true, f: f}
+}
+
+// sendErrorEvent ends a stream in which only keep-alives have gone out.
+func (x *exchange) sendErrorEvent(e *translator.Error) {
+	if x.watch.stream.send(x.client.AppendErrorEvent(nil, e, x.replyAlone()), x.since(), x.earlyHeader) != nil {
+		x.gone()
+	}
+}
+
+// replyAlone are the options of what is said without knowing the request. The watch calls it beside the handler.
+func (x *exchange) replyAlone() translator.ReplyOptions {
+	return translator.ReplyOptions{ID: x.info.ID, Model: x.name, Created: x.info.Start.Unix()}
 }

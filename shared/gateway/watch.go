@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"sluice/shared/store"
-	"sluice/shared/translator/anthropic"
 )
 
 const (
@@ -117,7 +116,7 @@ func (w *watch) fire() {
 		w.seen.Store(now)
 	}
 	if w.stream != nil {
-		w.stream.keepAlive(now, w.x.g.s.PingEvery, w.x.earlyHeader)
+		w.stream.keepAlive(now, w.x)
 	}
 	w.renew()
 	w.timer.Reset(w.next(now))
@@ -146,7 +145,7 @@ func (w *watch) renew() {
 }
 
 // keepAlive pings when the client has heard nothing for a while. The first ping also sends the status line.
-func (s *clientStream) keepAlive(now int64, every time.Duration, early func(http.Header)) {
+func (s *clientStream) keepAlive(now int64, x *exchange) {
 	if !s.mu.TryLock() {
 		// the handler is writing; a client that takes nothing for minutes is gone in all but name
 		if since := s.writing.Load(); since > 0 && now-since > int64(stuckAfter) {
@@ -155,16 +154,17 @@ func (s *clientStream) keepAlive(now int64, every time.Duration, early func(http
 		return
 	}
 	defer s.mu.Unlock()
-	if s.err != nil || now-s.last < int64(every) {
+	if s.err != nil || now-s.last < int64(x.g.s.PingEvery) {
 		return
 	}
-	if !s.started {
-		early(s.w.Header())
+	first := !s.started
+	if first {
+		x.earlyHeader(s.w.Header())
 		s.w.WriteHeader(http.StatusOK)
 		s.started = true
 	}
 	_ = s.rc.SetWriteDeadline(time.Now().Add(pingDeadline))
-	s.write(anthropic.AppendPing(nil), now)
+	s.write(x.client.AppendKeepAlive(nil, first, x.replyAlone()), now)
 	if s.err == nil {
 		_ = s.rc.SetWriteDeadline(time.Time{})
 	}
@@ -185,10 +185,31 @@ func (s *clientStream) write(p []byte, now int64) {
 	}
 }
 
+// sendFirst is send for the beginning of an answer: resume takes out of it what keep-alives have said already.
+func (s *clientStream) sendFirst(p []byte, now int64, header func(http.Header), resume func([]byte) []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.started {
+		p = resume(p)
+	}
+	return s.sendLocked(p, now, header)
+}
+
+// begun reports whether the status line is out.
+func (s *clientStream) begun() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.started
+}
+
 // send writes whole events to the client. header fills the header of the status line if that is still to be sent.
 func (s *clientStream) send(p []byte, now int64, header func(http.Header)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.sendLocked(p, now, header)
+}
+
+func (s *clientStream) sendLocked(p []byte, now int64, header func(http.Header)) error {
 	if s.err != nil {
 		return s.err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -12,7 +13,7 @@ import (
 	"time"
 
 	"sluice/shared/rawjson"
-	"sluice/shared/translator/anthropic"
+	"sluice/shared/translator"
 	"sluice/shared/upstream"
 )
 
@@ -83,37 +84,67 @@ func (a *attempt) whole(ctx context.Context, metered bool) outcome {
 	case n > maxAnswer:
 		return bad(upstream.Server, "answer larger than 64 MiB")
 	}
+	if metered {
+		return a.message(resp, buf.Bytes())
+	}
 	body := buf.Bytes()
 	var v [2]rawjson.Value
 	if rawjson.Scan(body, []string{"type", "model"}, v[:]) != nil {
 		return bad(upstream.Server, "answered with something else than a JSON object")
 	}
 	if v[0].TextEquals("error") {
-		e := anthropic.ParseError(body)
-		if e.Type == "" {
-			e.Type = "api_error"
-		}
-		return outcome{f: x.classifyStreamError(a, e), stream: e}
+		e := a.plan.wire.ParseError(0, body)
+		e.Status = translator.ErrorStatus(e.Type)
+		return outcome{f: x.classifyStreamError(a, e), stream: e, wire: a.plan.wire}
 	}
-	if metered {
-		var m anthropic.Meter
-		m.Message(body)
-		x.rec.Tokens, x.rec.Estimated = m.Result()
-		x.rec.FirstByteMS = max(1, x.since()/1e6)
-	}
-	if a.sent != x.name && v[1].Kind() == rawjson.String {
+	if a.alias() != "" && v[1].Kind() == rawjson.String {
 		body = rawjson.Splice(nil, body, v[1], rawjson.AppendString(nil, x.name))
 	}
-	x.answer(resp, body)
+	x.answer(resp, body, a)
+	return outcome{done: true, f: upstream.Failure{Status: resp.StatusCode}}
+}
+
+// message passes on or translates a whole answer of the model.
+func (a *attempt) message(resp *http.Response, body []byte) outcome {
+	x, p := a.x, a.plan
+	var err error
+	if p.same {
+		body, x.rec.Tokens, x.rec.Estimated, err = p.wire.PassReply(body, translator.TapOptions{Model: a.alias()})
+	} else {
+		var c translator.Collector
+		b := translator.NewBuilder(c.Event)
+		b.Enforce(p.enc.Enforce)
+		b.Rename(p.names)
+		if err = p.wire.ReadReply(body, b); err == nil {
+			err = b.Whole()
+		}
+		if err == nil {
+			x.rec.Tokens, x.rec.Estimated = b.Tokens()
+			body = x.client.AppendReply(nil, &c.Reply, x.reply())
+		}
+	}
+	var told *translator.Error
+	switch {
+	case errors.As(err, &told):
+		return outcome{f: x.classifyStreamError(a, told), stream: told, wire: p.wire}
+	case err != nil:
+		return outcome{f: upstream.Failure{Class: upstream.Server, Status: resp.StatusCode, Reason: "answered in another format than its API has"}}
+	}
+	x.rec.FirstByteMS = max(1, x.since()/1e6)
+	if x.state != nil {
+		x.state.whole(body)
+	}
+	x.answer(resp, body, a)
 	return outcome{done: true, f: upstream.Failure{Status: resp.StatusCode}}
 }
 
 // answer sends a whole answer.
-func (x *exchange) answer(resp *http.Response, body []byte) {
+func (x *exchange) answer(resp *http.Response, body []byte, a *attempt) {
 	h := x.w.Header()
-	upstream.CopyAnswer(h, resp.Header)
-	delete(h, "Content-Encoding")
-	x.limitHeaders(h)
+	x.answerHeader(h, resp.Header, a)
+	if !a.plan.same {
+		h["Content-Type"] = jsonType
+	}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	x.rec.Status = resp.StatusCode
 	x.writeBody(resp.StatusCode, body)

@@ -1,9 +1,11 @@
 // Package anthropic knows the Anthropic Messages wire: which event is which, what it says of usage, and how errors look.
-// Source of the grammar: platform.claude.com/docs (streaming, errors) and the official SDK's types.
+// Codec is its part in the hub: both halves and the tap. Source of the grammar: platform.claude.com/docs (streaming,
+// errors) and the official SDK's types.
+//
+// The package has more than 1,500 lines because a codec is both halves of one dialect: what one writes the other reads.
 package anthropic
 
 import (
-	"sluice/shared/core"
 	"sluice/shared/rawjson"
 	"sluice/shared/sse"
 )
@@ -79,15 +81,12 @@ func Valid(ev sse.Event) bool { return rawjson.Scan(ev.Data, nil, nil) == nil }
 // Ping is a keep-alive event.
 var ping = []byte("event: ping\ndata: {\"type\": \"ping\"}\n\n")
 
-// AppendPing appends a keep-alive event.
-func AppendPing(dst []byte) []byte { return append(dst, ping...) }
+// told is what an error event says.
+type told struct{ Type, Message string }
 
-// StreamError is what an error event says.
-type StreamError struct{ Type, Message string }
-
-// ParseError reads an error event's data or an error body. Both fields are empty when it is none.
-func ParseError(data []byte) StreamError {
-	var e StreamError
+// parseError reads an error event's data or an error body. Both fields are empty when it is none.
+func parseError(data []byte) told {
+	var e told
 	if v, err := rawjson.Find(data, "error", "type"); err == nil {
 		e.Type, _ = v.Text()
 	}
@@ -97,60 +96,8 @@ func ParseError(data []byte) StreamError {
 	return e
 }
 
-// Status is the HTTP status that an error type has outside of a stream; 500 for an unknown one.
-func (e StreamError) Status() int {
-	switch e.Type {
-	case "invalid_request_error":
-		return 400
-	case "authentication_error":
-		return 401
-	case "billing_error":
-		return 402
-	case "permission_error":
-		return 403
-	case "not_found_error":
-		return 404
-	case "conflict_error":
-		return 409
-	case "request_too_large":
-		return 413
-	case "rate_limit_error":
-		return 429
-	case "timeout_error":
-		return 504
-	case "overloaded_error":
-		return 529
-	}
-	return 500
-}
-
-// ErrorType is the type of one of our own errors in this dialect.
-func ErrorType(c core.Code) string {
-	switch c {
-	case core.CodeInvalid, core.CodeMethodNotAllowed:
-		return "invalid_request_error"
-	case core.CodeUnauthenticated:
-		return "authentication_error"
-	case core.CodeForbidden:
-		return "permission_error"
-	case core.CodeNotFound:
-		return "not_found_error"
-	case core.CodeConflict:
-		return "conflict_error"
-	case core.CodeTooLarge:
-		return "request_too_large"
-	case core.CodeRateLimited:
-		return "rate_limit_error"
-	case core.CodeTimeout:
-		return "timeout_error"
-	case core.CodeOverloaded:
-		return "overloaded_error"
-	}
-	return "api_error"
-}
-
-// AppendError appends an error body: {"type":"error","error":{"type","message"},"request_id"}.
-func AppendError(dst []byte, typ, message, requestID string) []byte {
+// appendError appends an error body: {"type":"error","error":{"type","message"},"request_id"}.
+func appendError(dst []byte, typ, message, requestID string) []byte {
 	dst = append(dst, `{"type":"error","error":{"type":`...)
 	dst = rawjson.AppendString(dst, typ)
 	dst = append(dst, `,"message":`...)
@@ -158,9 +105,4 @@ func AppendError(dst []byte, typ, message, requestID string) []byte {
 	dst = append(dst, `},"request_id":`...)
 	dst = rawjson.AppendString(dst, requestID)
 	return append(dst, '}')
-}
-
-// AppendErrorEvent appends the same as an event of a stream.
-func AppendErrorEvent(dst []byte, typ, message, requestID string) []byte {
-	return sse.AppendEvent(dst, "error", AppendError(nil, typ, message, requestID))
 }

@@ -86,7 +86,7 @@ func (m *Meter) usage(u []byte) bool {
 			set(&t.CacheWrite1h, c[1])
 		}
 	}
-	if total, ok := v[2].Int(); ok && total >= 0 && total != t.CacheWrite5m+t.CacheWrite1h {
+	if total := int64(0); set(&total, v[2]) && total != t.CacheWrite5m+t.CacheWrite1h {
 		// the split is missing or older than the total: what is not known to be 1-hour counts as 5-minute
 		t.CacheWrite1h = min(t.CacheWrite1h, total)
 		t.CacheWrite5m = total - t.CacheWrite1h
@@ -119,10 +119,13 @@ func (m *Meter) iterations(list []byte) {
 	})
 }
 
+// maxCount is more than any answer uses, and little enough that sums of such counts do not overflow.
+const maxCount = 1 << 40
+
 // set stores a count that is present and sane.
 func set(dst *int64, v rawjson.Value) bool {
 	n, ok := v.Int()
-	if !ok || n < 0 {
+	if !ok || n < 0 || n > maxCount {
 		return false
 	}
 	*dst = n

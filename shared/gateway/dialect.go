@@ -1,0 +1,155 @@
+package gateway
+
+import (
+	"net/http"
+	"strings"
+
+	"sluice/shared/core"
+	"sluice/shared/rawjson"
+	"sluice/shared/translator"
+	"sluice/shared/translator/anthropic"
+	"sluice/shared/translator/openaichat"
+	"sluice/shared/translator/responses"
+)
+
+// codec is all three parts of a dialect.
+type codec interface {
+	translator.Front
+	translator.Back
+	translator.Passer
+}
+
+// dialect is a wire format that clients and upstreams speak.
+type dialect struct {
+	codec
+	name core.Dialect
+	path string // of its endpoint
+}
+
+var (
+	dialectAnthropic = &dialect{codec: anthropic.Codec{}, name: core.DialectAnthropic, path: "/v1/messages"}
+	dialectChat      = &dialect{codec: openaichat.Codec{}, name: core.DialectOpenAIChat, path: "/v1/chat/completions"}
+	dialectResponses = &dialect{codec: responses.Codec{}, name: core.DialectOpenAIResponses, path: "/v1/responses"}
+)
+
+func (d *dialect) openAI() bool { return d == dialectChat || d == dialectResponses }
+
+// The prefixes under which the routes stand once more, for clients that want an address of their own.
+const (
+	prefixAnthropic = "/anthropic"
+	prefixOpenAI    = "/openai"
+)
+
+// trimPrefix removes one of the prefixes from an escaped path and names its dialect, nil when there is none.
+func trimPrefix(path string) (string, *dialect) {
+	for _, p := range [...]struct {
+		prefix string
+		d      *dialect
+	}{{prefixAnthropic, dialectAnthropic}, {prefixOpenAI, dialectChat}} {
+		if rest, ok := strings.CutPrefix(path, p.prefix); ok && (rest == "" || rest[0] == '/') {
+			return rest, p.d
+		}
+	}
+	return path, nil
+}
+
+// dialectOf is the dialect in which a request is answered, also when no endpoint takes it.
+func dialectOf(r *http.Request) *dialect {
+	path, forced := trimPrefix(r.URL.EscapedPath())
+	switch {
+	case path == dialectResponses.path || strings.HasPrefix(path, dialectResponses.path+"/"):
+		return dialectResponses
+	case path == dialectChat.path || strings.HasPrefix(path, dialectChat.path+"/"):
+		return dialectChat
+	case forced != nil:
+		return forced
+	case path == "/v1/models" || strings.HasPrefix(path, "/v1/models/"):
+		h := r.Header
+		if h.Get("Anthropic-Version") == "" && h.Get("X-Api-Key") == "" && h.Get("Anthropic-Beta") == "" {
+			return dialectChat
+		}
+	}
+	return dialectAnthropic
+}
+
+// wire is the dialect in which a node is spoken to for this request.
+func (x *exchange) wire(n *core.Node) *dialect {
+	if n.Kind != core.KindOpenAI {
+		return dialectAnthropic
+	}
+	switch n.Wire {
+	case "responses":
+		return dialectResponses
+	case "both":
+		if x.asked != dialectChat {
+			return dialectResponses
+		}
+	}
+	return dialectChat
+}
+
+// The members of a body that routing reads, by dialect; the rest of it is only scanned. The first ones are the same in all.
+var (
+	lookAnthropic = []string{"model", "stream", "metadata", "prompt_cache_key", "system", "messages"}
+	lookOpenAI    = []string{"model", "stream", "user", "prompt_cache_key", "instructions", "messages", "input", "tools", "stream_options",
+		"store", "previous_response_id"}
+)
+
+const lookMost = 11
+
+// look reads model, stream and session hints from the body.
+func (x *exchange) look() error {
+	var v [lookMost]rawjson.Value
+	names := lookAnthropic
+	if x.client.openAI() {
+		names = lookOpenAI
+	}
+	if err := rawjson.Scan(x.body.buf, names, v[:len(names)]); err != nil {
+		return badJSON(err)
+	}
+	name, ok := v[0].Text()
+	switch {
+	case !v[0].Exists():
+		return badField("model", "Field required")
+	case !ok || name == "":
+		return badField("model", "must be a non-empty string")
+	case len(name) > 256:
+		return badField("model", "must have at most 256 characters")
+	}
+	x.model, x.name = v[0], name
+	x.rec.Model, x.info.Model = name, name
+	if v[1].Exists() && v[1].Kind() != rawjson.Null {
+		s, ok := v[1].Bool()
+		if !ok {
+			return badField("stream", "must be a boolean")
+		}
+		x.rec.Stream = s
+	}
+	if !x.client.openAI() {
+		x.session(userOf(v[2]), v[3], v[4], v[5])
+		return nil
+	}
+	x.options, x.store, x.previous = v[8], v[9], v[10]
+	user, _ := v[2].Text()
+	messages := v[5]
+	if x.client == dialectResponses || v[6].Exists() && !v[5].Exists() { // Cursor sends Responses bodies to chat (D49)
+		x.asked, messages = dialectResponses, v[6]
+	} else if v[7].Kind() == rawjson.Array && openaichat.Mixed(v[7]) {
+		x.mixed = true
+	}
+	x.session(user, v[3], v[4], messages)
+	return nil
+}
+
+// userOf is the user_id in Anthropic's metadata.
+func userOf(metadata rawjson.Value) string {
+	if metadata.Kind() != rawjson.Object {
+		return ""
+	}
+	u, err := rawjson.Find(metadata.Raw(), "user_id")
+	if err != nil {
+		return ""
+	}
+	s, _ := u.Text()
+	return s
+}

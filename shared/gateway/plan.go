@@ -1,0 +1,299 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+
+	"sluice/shared/core"
+	"sluice/shared/directory"
+	"sluice/shared/rawjson"
+	"sluice/shared/router"
+	"sluice/shared/translator"
+)
+
+// plan is how a request is put to one node.
+type plan struct {
+	wire  *dialect
+	same  bool   // bytes pass; else they go through the hub
+	sent  string // model name that the node is sent
+	hide  bool   // usage is asked for that the client did not ask for
+	parts [5][]byte
+	enc   *translator.Encoded // through the hub
+	names map[string]string   // of tools that the node knows by others, through the hub
+}
+
+// plan makes the plan for a node. The error is a *translator.FieldError or a *core.Error: the node cannot express the
+// request, or nobody can.
+func (x *exchange) plan(n *directory.Node) (*plan, error) {
+	p := &plan{wire: x.wire(&n.Node), sent: router.SentModel(&n.Node, x.routed)}
+	p.same = p.wire == x.asked && p.wire == x.client && !x.mixed
+	switch {
+	case x.body == nil || len(x.body.buf) == 0:
+		p.same = true
+	case p.same:
+		return p, x.splice(p)
+	default:
+		return p, x.encode(p)
+	}
+	return p, nil
+}
+
+// edit replaces the bytes from at to end.
+type edit struct {
+	at, end int
+	with    []byte
+}
+
+// splice makes a body of the client's bytes with the node's name of the model in it, and the option that asks for usage.
+func (x *exchange) splice(p *plan) error {
+	doc := x.body.buf
+	var edits [2]edit
+	n := 0
+	if p.sent != x.name && x.model.Exists() {
+		edits[n] = edit{x.model.Offset(), x.model.Offset() + len(x.model.Raw()), rawjson.AppendString(nil, p.sent)}
+		n++
+	}
+	if p.wire == dialectChat && x.rec.Stream {
+		e, ask, err := x.usageOption(doc)
+		if err != nil {
+			return err
+		}
+		if p.hide = ask; ask {
+			edits[n] = e
+			n++
+		}
+	}
+	if n == 2 && edits[1].at < edits[0].at {
+		edits[0], edits[1] = edits[1], edits[0]
+	}
+	from := 0
+	for i := range n {
+		p.parts[2*i], p.parts[2*i+1] = doc[from:edits[i].at], edits[i].with
+		from = edits[i].end
+	}
+	p.parts[2*n] = doc[from:]
+	return nil
+}
+
+var (
+	usageMember  = []byte(`"include_usage":true`)
+	usageObject  = []byte(`{"include_usage":true}`)
+	usageTrue    = []byte(`true`)
+	usageComma   = []byte(`"include_usage":true,`)
+	usageOptions = []byte(`"stream_options":{"include_usage":true},`)
+)
+
+// usageOption is the edit that makes a chat upstream send its usage; ask is false when the client asked for it itself.
+func (x *exchange) usageOption(doc []byte) (e edit, ask bool, err error) {
+	o := x.options
+	switch o.Kind() {
+	case rawjson.Absent: // after the brace; look has seen a member, so a comma follows
+		at := bytes.IndexByte(doc, '{') + 1
+		return edit{at, at, usageOptions}, true, nil
+	case rawjson.Null:
+		return edit{o.Offset(), o.Offset() + len(o.Raw()), usageObject}, true, nil
+	case rawjson.Object:
+		var v [1]rawjson.Value
+		if err := rawjson.Scan(o.Raw(), []string{"include_usage"}, v[:]); err != nil {
+			return e, false, badField("stream_options.include_usage", "stands twice; send it once")
+		}
+		if wanted, _ := v[0].Bool(); wanted {
+			return e, false, nil
+		}
+		if v[0].Exists() {
+			at := o.Offset() + v[0].Offset()
+			return edit{at, at + len(v[0].Raw()), usageTrue}, true, nil
+		}
+		with := usageComma
+		if len(bytes.TrimSpace(o.Raw()[1:len(o.Raw())-1])) == 0 {
+			with = usageMember
+		}
+		return edit{o.Offset() + 1, o.Offset() + 1, with}, true, nil
+	}
+	return e, false, badField("stream_options", "must be an object")
+}
+
+// decode reads the client's request into the hub, once.
+func (x *exchange) decode() (*translator.Request, error) {
+	if x.hub == nil && x.hubErr == nil {
+		x.hub, x.hubErr = x.asked.Decode(x.body.buf)
+		if x.hub != nil {
+			x.hub.Stream = x.rec.Stream
+		}
+	}
+	return x.hub, x.hubErr
+}
+
+// encode makes a body through the hub.
+func (x *exchange) encode(p *plan) error {
+	req, err := x.decode()
+	if err != nil {
+		return err
+	}
+	most := translator.NameAnthropic
+	if p.wire.openAI() {
+		most = translator.NameOpenAI
+	}
+	req, p.names = req.FitNames(most)
+	p.enc, err = p.wire.Encode(req, translator.Target{Model: p.sent, Same: p.wire.openAI() && x.asked.openAI()})
+	if err != nil {
+		return err
+	}
+	n := int64(cap(p.enc.Body))
+	if err := x.g.bodies.reserve(n); err != nil {
+		return err
+	}
+	x.reserved += n
+	p.parts[0] = p.enc.Body
+	return nil
+}
+
+// planned makes the plan for a candidate unless there is one. false: the node cannot serve this request.
+func (x *exchange) planned(c *candidates, i int) bool {
+	if c.plans[i] != nil {
+		return true
+	}
+	p, err := x.plan(&x.account.Nodes[i])
+	if err != nil {
+		x.unfit = err
+		c.list[i].Unable = true
+		return false
+	}
+	c.plans[i] = p
+	return true
+}
+
+// prepareBody makes the body of one attempt.
+func (a *attempt) prepareBody() {
+	b := a.x.body
+	if b == nil || len(b.buf) == 0 {
+		return
+	}
+	parts := a.plan.parts
+	for _, p := range parts {
+		a.size += int64(len(p))
+	}
+	a.body = b.reader(parts)
+	a.again = func() (io.ReadCloser, error) { return b.reader(parts), nil }
+}
+
+// header is what the node is sent besides its credential: the client's own where the dialect is the same. What a client of
+// another dialect says in headers means nothing there.
+func (a *attempt) header() http.Header {
+	if a.plan.same {
+		return a.x.r.Header
+	}
+	h := http.Header{"Content-Type": jsonType, "Accept": jsonType}
+	if a.x.rec.Stream {
+		h["Accept"] = []string{"text/event-stream"}
+	}
+	if ua := a.x.r.Header["User-Agent"]; len(ua) > 0 {
+		h["User-Agent"] = ua[:1]
+	}
+	return h
+}
+
+// stream makes what turns the node's stream into the client's.
+func (a *attempt) newStream() translator.Stream {
+	x, p := a.x, a.plan
+	if p.same {
+		return p.wire.NewTap(translator.TapOptions{Model: a.alias(), HideUsage: p.hide, ID: x.info.ID, Created: x.info.Start.Unix()})
+	}
+	pipe := translator.NewPipe(p.wire, x.client.NewSink(x.reply()), p.enc.Enforce)
+	pipe.Rename(p.names)
+	return pipe
+}
+
+// alias is the client's name of the model where the node's is another.
+func (a *attempt) alias() string {
+	if a.plan.sent == a.x.name {
+		return ""
+	}
+	return a.x.name
+}
+
+// reply is what an answer of ours says besides its content.
+func (x *exchange) reply() translator.ReplyOptions {
+	o := x.replyAlone()
+	o.Request = x.hub
+	return o
+}
+
+// droppedHeader names the fields that the target had no place for.
+const droppedHeader = "X-Sluice-Dropped"
+
+// note tells client and operator what of the request the node will not see.
+func (a *attempt) note() {
+	enc := a.plan.enc
+	if enc == nil {
+		return
+	}
+	if len(enc.Tools) > 0 {
+		a.x.g.o.Log.Info("tools left out", "request_id", a.x.info.ID, "account", a.x.key.Account, "node", a.node.Name, "tools", len(enc.Tools))
+	}
+}
+
+// setDropped sets the header of a translated answer.
+func (a *attempt) setDropped(h http.Header) {
+	delete(h, droppedHeader)
+	if a.plan.enc == nil {
+		return
+	}
+	var names []string
+	for i, d := range a.plan.enc.Dropped {
+		if i == 20 {
+			break
+		}
+		names = append(names, headerText(clip(d, 64)))
+	}
+	for _, t := range a.plan.enc.Tools {
+		if len(names) == 40 {
+			break
+		}
+		names = append(names, "tools:"+headerText(clip(t, 64)))
+	}
+	if len(names) > 0 {
+		h[droppedHeader] = []string{strings.Join(names, ", ")}
+	}
+}
+
+// badField is a client's mistake in one field of its body.
+func badField(field, message string) *core.Error {
+	return &core.Error{Code: core.CodeInvalid, Param: field, Message: field + ": " + message}
+}
+
+// badJSON is a body that is no JSON object.
+func badJSON(err error) *core.Error {
+	var twice *rawjson.DuplicateError
+	if errors.As(err, &twice) {
+		return badField(twice.Name, "stands twice in the request body; send it once")
+	}
+	return core.E(core.CodeInvalid, "The request body is not a JSON object: "+err.Error()+".")
+}
+
+// clientError makes an error that a client may see of what a codec or the gateway found.
+func (x *exchange) clientError(err error) *core.Error {
+	var f *translator.FieldError
+	if errors.As(err, &f) {
+		path := f.Path(x.asked.name)
+		if path == "" {
+			path = "body"
+		}
+		return &core.Error{Code: core.CodeInvalid, Param: path, Message: path + ": " + f.Message}
+	}
+	return core.AsError(err)
+}
+
+// absorb waits out a short limit of all nodes for clients that do not do so themselves (D40: Codex gives up on a 429).
+// false: the wait is too long, or the client left.
+func (x *exchange) absorb(ctx context.Context, c router.Choice) bool {
+	if x.client != dialectResponses || c.Why != router.Cooling || x.brief || c.Wait <= 0 || x.absorbed+c.Wait > absorbMost {
+		return false
+	}
+	x.absorbed += c.Wait
+	return sleep(ctx, c.Wait)
+}
