@@ -6,11 +6,12 @@ import (
 	"strings"
 )
 
-// responseFields are what a request for a response may have.
+// responseFields are what a request for a response may have. The last one is
+// in no reference, but Codex sends it to everyone.
 var responseFields = strings.Fields("background instructions max_output_tokens max_tool_calls parallel_tool_calls previous_response_id " +
 	"prompt_cache_key safety_identifier store temperature top_logprobs top_p user context_management conversation include metadata moderation " +
 	"prompt prompt_cache_retention prompt_cache_options service_tier stream stream_options truncation access_programs input model reasoning text " +
-	"tool_choice tools")
+	"tool_choice tools client_metadata")
 
 // checkResponse returns what the API would refuse in a request for a response,
 // nil: nothing.
