@@ -1,6 +1,7 @@
 package anthropic
 
 import (
+	"bytes"
 	"errors"
 
 	"sluice/shared/rawjson"
@@ -22,6 +23,9 @@ type source struct {
 	input     []byte // of a call: what its beginning had, if more than {}; of a server tool: the pieces, decoded
 	raw       []byte // of a block that is collected whole
 	signature []byte // the pieces, inside of a JSON string
+
+	// What stood around the text of the last text delta: an event with the same around a JSON string needs no other reading.
+	before, after []byte
 }
 
 var (
@@ -30,6 +34,9 @@ var (
 	errInput = errors.New("input of a call that never began")
 	errLarge = errors.New("a block larger than any answer has")
 )
+
+// maxAround bounds what is kept of an event around its text.
+const maxAround = 1 << 10
 
 // maxCollected bounds the bytes of what is given away only when its block ends.
 const maxCollected = 16 << 20
@@ -133,6 +140,14 @@ func stop(b *translator.Builder, reason, sequence rawjson.Value) {
 
 // delta takes a content_block_delta. Nearly all events are one.
 func (s *source) delta(data []byte) error {
+	if n := len(data) - len(s.before) - len(s.after); n >= 2 && len(s.before) > 0 && bytes.HasPrefix(data, s.before) && bytes.HasSuffix(data, s.after) {
+		text := data[len(s.before) : len(s.before)+n]
+		if text[0] == '"' && rawjson.Valid(text) == nil {
+			s.fed = s.fed || n > 2
+			s.b.Text(text, nil)
+			return nil
+		}
+	}
 	var v [2]rawjson.Value
 	if rawjson.Scan(data, []string{"index", "delta"}, v[:]) != nil {
 		return errData
@@ -158,6 +173,11 @@ func (s *source) delta(data []byte) error {
 		p := piece(d[1])
 		s.fed = s.fed || len(p) > 2
 		s.b.Text(p, nil)
+		if ok && len(data)-len(p) <= maxAround {
+			at := v[1].Offset() + d[1].Offset()
+			s.before = append(s.before[:0], data[:at]...)
+			s.after = append(s.after[:0], data[at+len(p):]...)
+		}
 	case t.TextEquals("input_json_delta"):
 		if p := piece(d[2]); ok {
 			return s.inputDelta(index, p)

@@ -89,6 +89,7 @@ type source struct {
 	// What stood around the text of the last chunk that had nothing else to say. A chunk with the same around a JSON
 	// string says the same with another text, and needs no other reading.
 	before, after []byte
+	padded        bool          // after is without the padding and the brace behind it
 	text          rawjson.Value // of such a chunk, while it is read
 }
 
@@ -139,16 +140,47 @@ func (s *source) Event(ev sse.Event) error {
 	}
 	if set(c.usage) {
 		s.usage(&c, s.reason || !ok)
-	} else if set(s.text) && !set(first.finish) && !set(first.logprobs) {
+	} else if set(s.text) && !set(first.finish) && !set(first.logprobs) && len(data)-len(s.text.Raw()) <= maxAround {
 		at := c.choices.Offset() + first.at + first.delta.Offset() + s.text.Offset()
 		s.before = append(s.before[:0], data[:at]...)
-		s.after = append(s.after[:0], data[at+len(s.text.Raw()):]...)
+		var rest []byte
+		rest, s.padded = unpadded(data)
+		s.after = append(s.after[:0], rest[at+len(s.text.Raw()):]...)
 	}
 	return nil
 }
 
+// maxAround bounds what is kept of a chunk around its text.
+const maxAround = 4 << 10
+
+// unpadded cuts off OpenAI's padding, the last member of a chunk, and the brace behind it. It differs from chunk to
+// chunk, whose sizes it hides.
+func unpadded(data []byte) (rest []byte, padded bool) {
+	const name = `,"obfuscation":"`
+	const most = 64 + len(name)
+	if !bytes.HasSuffix(data, []byte(`"}`)) {
+		return data, false
+	}
+	from := max(0, len(data)-most)
+	i := bytes.LastIndex(data[from:], []byte(name))
+	if i < 0 {
+		return data, false
+	}
+	i += from
+	for _, c := range data[i+len(name) : len(data)-2] {
+		if c == '"' || c == '\\' || c < ' ' {
+			return data, false
+		}
+	}
+	return data[:i], true
+}
+
 // again takes a chunk that differs from an earlier one in its text alone.
 func (s *source) again(data, name []byte) bool {
+	data, padded := unpadded(data)
+	if padded != s.padded {
+		return false
+	}
 	n := len(data) - len(s.before) - len(s.after)
 	if n < 2 || len(s.before) == 0 || len(name) > 0 || !bytes.HasPrefix(data, s.before) || !bytes.HasSuffix(data, s.after) {
 		return false
