@@ -39,7 +39,7 @@ check: ## gofmt, vet, staticcheck, tidy, import laws
 	go test ./tests/laws
 
 bench: ## load against the gateway and two yardsticks; prints the table of docs/performance.md
-	go test -run '^$$' -bench . -benchmem ./shared/rawjson ./shared/sse ./shared/router ./shared/gateway ./shared/store/...
+	go test -run '^$$' -bench . -benchmem ./shared/rawjson ./shared/sse ./shared/router ./shared/gateway ./shared/store/... ./tests/translate
 	go run ./tests/bench
 
 fuzz: ## each fuzz target for FUZZTIME

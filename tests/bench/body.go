@@ -10,6 +10,7 @@ import (
 
 const (
 	benchModel  = "claude-sonnet-4-5"
+	chatModel   = "gpt-5.4-mini" // what the node of chat is asked for
 	mib         = 1 << 20
 	messageSize = 6 << 10 // text of one message in a large body, before escaping
 )
@@ -22,6 +23,21 @@ func smallBody(stream bool) []byte {
 	}
 	return []byte(`{"model":"` + benchModel + `","max_tokens":256,` + s +
 		`"messages":[{"role":"user","content":"Say hello in three languages, one line each."}]}`)
+}
+
+// streamBody is smallBody for a stream, as a client of an API asks for it. Chat
+// clients ask for the usage, without which nobody could bill.
+func streamBody(a api, model string) []byte {
+	const say = "Say hello in three languages, one line each."
+	const messages = `"messages":[{"role":"user","content":"` + say + `"}]}`
+	head := `{"model":"` + model + `","stream":true,`
+	switch a {
+	case apiChat:
+		return []byte(head + `"max_completion_tokens":256,"stream_options":{"include_usage":true},` + messages)
+	case apiResponses:
+		return []byte(head + `"max_output_tokens":256,"store":false,"input":"` + say + `"}`)
+	}
+	return []byte(head + `"max_tokens":256,` + messages)
 }
 
 // proseBody is a conversation of plain text, exactly size bytes long.
@@ -80,6 +96,17 @@ var words = strings.Fields(`the a of to and in that it with for as was on are by
 	carried opened followed remembered answered measured waited promised returned described believed
 	slowly carefully perhaps already seldom quietly together early later often small bright heavy
 	patient ancient careful distant familiar ordinary`)
+
+// pieces are n pieces of text as a model sends them, a word each. They differ
+// in length, as the padding that the OpenAI API adds to each of them does.
+func pieces(n int) []string {
+	rng := rand.New(rand.NewPCG(3, 4))
+	out := make([]string, n)
+	for i := range out {
+		out[i] = " " + words[rng.IntN(len(words))]
+	}
+	return out
+}
 
 // prose appends one paragraph.
 func prose(rng *rand.Rand, s *strings.Builder) {

@@ -20,16 +20,37 @@ type request struct {
 	data []byte
 }
 
-// newRequest renders a POST /v1/messages with the headers that the official
-// SDKs send.
+// api is one of the APIs that the gateway speaks, on either side.
+type api int
+
+const (
+	apiMessages api = iota
+	apiChat
+	apiResponses
+)
+
+// wires are what the APIs differ in, here: where requests go, the headers that
+// the official SDKs send with the key last, and the last event of a stream.
+var wires = [...]struct{ path, headers, last string }{
+	apiMessages:  {"/v1/messages", "User-Agent: Anthropic/JS 0.70.0\r\nAnthropic-Version: 2023-06-01\r\nX-Api-Key: ", "message_stop"},
+	apiChat:      {"/v1/chat/completions", "User-Agent: OpenAI/JS 6.9.0\r\nAuthorization: Bearer ", doneEvent},
+	apiResponses: {"/v1/responses", "User-Agent: OpenAI/JS 6.9.0\r\nAuthorization: Bearer ", "response.completed"},
+}
+
+// newRequest renders a POST /v1/messages.
 func newRequest(addr, key string, body []byte) request {
+	return newRequestOf(apiMessages, addr, key, body)
+}
+
+// newRequestOf renders a request of an API with the headers that the official
+// SDKs send.
+func newRequestOf(a api, addr, key string, body []byte) request {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "POST /v1/messages HTTP/1.1\r\nHost: %s\r\n", addr)
+	fmt.Fprintf(&b, "POST %s HTTP/1.1\r\nHost: %s\r\n", wires[a].path, addr)
 	b.WriteString("Accept: application/json\r\nContent-Type: application/json\r\n" +
-		"User-Agent: Anthropic/JS 0.70.0\r\nAnthropic-Version: 2023-06-01\r\n" +
 		"X-Stainless-Lang: js\r\nX-Stainless-Package-Version: 0.70.0\r\nX-Stainless-OS: Linux\r\n" +
 		"X-Stainless-Arch: x64\r\nX-Stainless-Runtime: node\r\nX-Stainless-Retry-Count: 0\r\n")
-	fmt.Fprintf(&b, "X-Api-Key: %s\r\nContent-Length: %d\r\n\r\n", key, len(body))
+	fmt.Fprintf(&b, "%s%s\r\nContent-Length: %d\r\n\r\n", wires[a].headers, key, len(body))
 	b.Write(body)
 	return request{addr, b.Bytes()}
 }
@@ -39,7 +60,7 @@ type reply struct {
 	Status int
 	Bytes  int    // of the body, without the framing of HTTP
 	Events int    // server-sent events in it
-	Last   string // the last event's name
+	Last   string // the last event's name; of one without a name, its data if that is the end of a chat, else "data"
 }
 
 func (r reply) String() string {
@@ -266,13 +287,21 @@ func (e *eventCounter) feed(data []byte) {
 	}
 }
 
+// doneEvent is the data of the event that ends a stream of chat.
+const doneEvent = "[DONE]"
+
 func (e *eventCounter) endLine() {
-	const field = "event: "
+	const field, data = "event: ", "data: "
 	line := e.line[:min(e.n, len(e.line))]
 	e.n = 0
 	switch {
 	case len(line) > len(field) && string(line[:len(field)]) == field:
 		e.size = copy(e.name[:], line[len(field):])
+	case e.size == 0 && len(line) > len(data) && string(line[:len(data)]) == data: // as chat's are, without a name
+		e.size = copy(e.name[:], "data")
+		if string(line[len(data):]) == doneEvent {
+			e.size = copy(e.name[:], doneEvent)
+		}
 	case len(line) == 0 && e.size > 0:
 		e.Events++
 		if string(e.name[:e.size]) != e.Last {

@@ -46,6 +46,33 @@ func TestClientReadsAnswers(t *testing.T) {
 	}
 }
 
+// TestClientSpeaksAllAPIs shows that the requests are ones that each API takes,
+// and that the streams of all are counted: the fakes refuse what is wrong.
+func TestClientSpeaksAllAPIs(t *testing.T) {
+	messages, openAI := upstreamtest.NewAnthropic(t), upstreamtest.NewOpenAI(t)
+	for _, tt := range []struct {
+		name   string
+		api    api
+		url    string
+		around int // events that are not deltas
+		why    string
+	}{
+		{"Messages", apiMessages, messages.URL, 6, "start, block start, ping, block stop, final delta, stop"},
+		{"Chat", apiChat, openAI.URL, 4, "role, finish, usage, which is asked for, and [DONE]"},
+		{"Responses", apiResponses, openAI.URL, 8, "created, in progress, and item, part and text begun and done"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			addr := strings.TrimPrefix(tt.url, "http://")
+			messages.Default(upstreamtest.Reply(upstreamtest.Text(pieces(textDeltas)...)))
+			openAI.Default(upstreamtest.Reply(upstreamtest.Text(pieces(textDeltas)...)))
+			got, err := connect(t, addr).do(newRequestOf(tt.api, addr, "k", streamBody(tt.api, chatModel)), 0)
+			if err != nil || got.Events != textDeltas+tt.around || got.Last != wires[tt.api].last {
+				t.Errorf("got %v, %v; want %d events beside the deltas: %s", got, err, tt.around, tt.why)
+			}
+		})
+	}
+}
+
 func TestClientLeavesOpenStream(t *testing.T) {
 	up := upstreamtest.NewAnthropic(t)
 	addr := strings.TrimPrefix(up.URL, "http://")

@@ -3,7 +3,7 @@
 // fake upstream and in one run:
 //
 //	go run ./tests/bench            # everything, a few minutes
-//	go run ./tests/bench -quick     # everything, under a minute
+//	go run ./tests/bench -quick     # everything, in a minute or so
 //	go run ./tests/bench -only a,b -targets reverseproxy,gateway -rounds 9
 //
 // Every server under test is a process of its own on a loopback port, started
@@ -17,12 +17,17 @@
 //
 // The scenarios: (a) small requests, (b) streams as fast as they can be sent,
 // (c1) and (c2) bodies of 1 MiB, (d) the memory of 2,000 open streams, (e) the
-// latency added at 100 requests a second and, only if asked for, (p) streams at
-// the pace of a model. In (b) a slow target reads several events at once and is
-// so spared some work; in (p) each event comes alone.
+// latency added at 100 requests a second, (f) to (h) streams that are translated
+// and, only if asked for, (p) streams at the pace of a model. In (b) and (f) to
+// (h) a slow target reads several events at once and is so spared some work; in
+// (p) each event comes alone.
+//
+// The yardstick of (f) to (h) is the gateway itself: a second process of it
+// passes the very stream that the first one translates on to a client of the
+// upstream's own API. So the ratio is the price of the translation alone.
 //
 // The gateway runs with its embedded database, authentication, limits and
 // usage on. A missed target is printed and is no failure: the exit code is 1
 // only if something did not work, such as an answer that is not byte for byte
-// as long as the upstream's.
+// as long as the upstream's or, translated, as its first one was.
 package main

@@ -10,7 +10,7 @@ import (
 )
 
 func TestParse(t *testing.T) {
-	o, err := parse([]string{"-quick", "-rounds", "3", "-only", "c1,e"})
+	o, err := parse([]string{"-quick", "-rounds", "3", "-only", "c1,e,g"})
 	if err != nil || o.rounds != 3 || o.seconds >= 1 {
 		t.Errorf("got %+v, %v", o, err)
 	}
@@ -28,7 +28,7 @@ func TestUpstreamTakesBehaviours(t *testing.T) {
 	if err := serveUpstream(strings.NewReader("short\nstream\nopen\npaced\n"), &out); err != nil {
 		t.Fatal(err)
 	}
-	if lines := strings.Fields(out.String()); len(lines) != 5 {
+	if lines := strings.Fields(out.String()); len(lines) != 6 {
 		t.Errorf("got %q", lines)
 	}
 	for _, s := range scenarios() {
@@ -38,6 +38,21 @@ func TestUpstreamTakesBehaviours(t *testing.T) {
 	}
 	if err := serveUpstream(strings.NewReader("other\n"), &out); err == nil {
 		t.Error("an unknown behaviour was taken")
+	}
+}
+
+func TestWayChecksStream(t *testing.T) {
+	w := way{apiChat, apiMessages}
+	whole := reply{Status: 200, Events: textDeltas + 4, Last: doneEvent}
+	if err := w.check(whole); err != nil {
+		t.Errorf("a whole stream: %v", err)
+	}
+	few, cut := whole, whole
+	few.Events, cut.Last = textDeltas, "data"
+	for _, r := range []reply{few, cut} {
+		if w.check(r) == nil {
+			t.Errorf("%v was taken", r)
+		}
 	}
 }
 

@@ -36,7 +36,7 @@ type targetResult struct {
 	P50       float64   `json:"p50_us"` // over all rounds
 	P99       float64   `json:"p99_us"`
 	CPU       *spread   `json:"cpu_us_per_request,omitempty"`
-	CPURatio  *spread   `json:"cpu_ratio,omitempty"` // to the bare ReverseProxy
+	CPURatio  *spread   `json:"cpu_ratio,omitempty"` // to the bare ReverseProxy, or to passing on
 	Peak      float64   `json:"peak_mib,omitempty"`
 	Added50   *spread   `json:"added_p50_us,omitempty"` // to going to the upstream directly
 	Added99   *float64  `json:"added_p99_us,omitempty"`
@@ -122,6 +122,7 @@ func duration(us float64) string {
 
 // goal is a figure that the gateway is to reach.
 type goal struct {
+	row   string // whose figure it is
 	what  string
 	limit float64
 	under bool   // the limit itself is a miss
@@ -130,24 +131,31 @@ type goal struct {
 }
 
 func cpuGoal(limit float64) goal {
-	return goal{"CPU", limit, false, "%.2fx", func(t *targetResult) *spread { return t.CPURatio }}
+	return goal{targetGateway, "CPU", limit, false, "%.2fx", func(t *targetResult) *spread { return t.CPURatio }}
+}
+
+// translationGoal bounds what translating costs, in terms of passing on.
+func translationGoal(limit float64) goal {
+	g := cpuGoal(limit)
+	g.row = targetTranslated
+	return g
 }
 
 var (
-	memoryGoal = goal{"memory per open stream", 1, false, "%.2fx", func(t *targetResult) *spread { return t.MemRatio }}
-	addedGoal  = goal{"added p50", 500, true, "%.0f µs", func(t *targetResult) *spread { return t.Added50 }}
+	memoryGoal = goal{targetGateway, "memory per open stream", 1, false, "%.2fx", func(t *targetResult) *spread { return t.MemRatio }}
+	addedGoal  = goal{targetGateway, "added p50", 500, true, "%.0f µs", func(t *targetResult) *spread { return t.Added50 }}
 )
 
-// verdict compares the gateway's figure with the goal; it is empty if the
-// gateway was not measured.
+// verdict compares the row's figure with the goal; it is empty if there is no
+// such row.
 func (g goal) verdict(targets []*targetResult) string {
 	sign := "<="
 	if g.under {
 		sign = "<"
 	}
-	line := fmt.Sprintf("%s %s, target %s "+g.form+": ", targetGateway, g.what, sign, g.limit)
+	line := fmt.Sprintf("%s %s, target %s "+g.form+": ", g.row, g.what, sign, g.limit)
 	for _, t := range targets {
-		if t.Name != targetGateway {
+		if t.Name != g.row {
 			continue
 		}
 		s := g.value(t)

@@ -23,6 +23,9 @@ func TestVerdict(t *testing.T) {
 		{"Under", addedGoal, row(0, 499), "gateway added p50, target < 500 µs: 499 µs ok"},
 		{"NotUnder", addedGoal, row(0, 500), "gateway added p50, target < 500 µs: 500 µs MISSED"},
 		{"NoBase", memoryGoal, row(0, 0), "gateway memory per open stream, target <= 1.00x: not measured"},
+		{"OfAnotherRow", translationGoal(1.5), []*targetResult{{Name: targetPassed}, {Name: targetTranslated, CPURatio: &spread{1.51, 1, 2}}},
+			"translated CPU, target <= 1.50x: 1.51x MISSED"},
+		{"OnlyTheBase", translationGoal(1.5), []*targetResult{{Name: targetPassed, CPURatio: &spread{1, 1, 1}}}, ""},
 		{"NoGateway", addedGoal, row(0, 0)[:1], ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -26,6 +26,7 @@ type scenario struct {
 	direct    bool                   // also measured without anything between
 	share     float64                // of the seconds of a load
 	check     func(want reply) error // is the upstream's own answer what it should be?
+	ways      []way                  // instead of targets: two ways through the gateway, which bring their own requests
 	columns   []column
 	goals     []goal
 }
@@ -90,12 +91,17 @@ func scenarios() []scenario {
 			columns: []column{colTarget, colP50, colP99, colAdd50, colAdd99, colCPU, colRatio, colPeak},
 			goals:   []goal{addedGoal},
 		},
+		translation("f", apiChat, apiMessages, translationGoal(1.5)),
+		translation("g", apiMessages, apiChat, translationGoal(1.5)),
+		translation("h", apiResponses, apiMessages),
 	}
 }
 
 // targetRuns collects the rounds of one target in one scenario.
 type targetRuns struct {
 	*target
+	req     request
+	want    reply
 	all     load // of all rounds
 	rate    []float64
 	p50     []float64
@@ -130,6 +136,9 @@ type bench struct {
 func (b *bench) run(ctx context.Context, s scenario) (scenarioResult, error) {
 	res := scenarioResult{ID: s.id, Title: s.title, goals: s.goals, columns: s.columns}
 	names := b.targets
+	if s.ways != nil {
+		names = []string{targetPassed, targetTranslated}
+	}
 	if s.direct {
 		names = append([]string{targetDirect}, names...)
 	}
@@ -166,12 +175,7 @@ func (b *bench) alternate(ctx context.Context, s scenario, names []string) ([]*t
 	if err := b.lab.answer(s.behaviour); err != nil {
 		return nil, err
 	}
-	body := s.body()
-	want, err := probe(ctx, newRequest(b.lab.upstream.addr, upstreamKey, body))
-	if err == nil && s.check != nil {
-		err = s.check(want)
-	}
-	if err != nil {
+	if err := b.aim(ctx, s, runs); err != nil {
 		return nil, b.lab.upstream.child.explain(fmt.Errorf("fake upstream: %w", err))
 	}
 	d := time.Duration(b.seconds * s.share * float64(time.Second))
@@ -181,7 +185,7 @@ func (b *bench) alternate(ctx context.Context, s scenario, names []string) ([]*t
 			if r.failure != nil || ctx.Err() != nil {
 				continue
 			}
-			call := &loadCall{ctx: ctx, req: newRequest(r.addr, r.key, body), want: want, d: d}
+			call := &loadCall{ctx: ctx, req: r.req, want: r.want, d: d}
 			if round == 0 {
 				call.d = min(d, warmUp)
 			}
@@ -198,6 +202,23 @@ func (b *bench) alternate(ctx context.Context, s scenario, names []string) ([]*t
 		r.peak = m.peak
 	}
 	return runs, nil
+}
+
+// aim sets what each target is sent and has to answer, which is what the
+// upstream answers when it is asked directly. An error is the upstream's.
+func (b *bench) aim(ctx context.Context, s scenario, runs []*targetRuns) error {
+	if s.ways != nil {
+		return b.aimWays(ctx, s.ways, runs)
+	}
+	body := s.body()
+	want, err := probe(ctx, newRequest(b.lab.upstream.addr, upstreamKey, body))
+	if err == nil && s.check != nil {
+		err = s.check(want)
+	}
+	for _, r := range runs {
+		r.req, r.want = newRequest(r.addr, r.key, body), want
+	}
+	return err
 }
 
 // startAll starts the targets. One that does not start is only marked.
@@ -385,7 +406,7 @@ func (r *targetRuns) row(others []*targetRuns) *targetResult {
 	}
 	for _, o := range others {
 		switch o.name {
-		case targetProxy:
+		case targetProxy, targetPassed:
 			t.CPURatio = spreadOf(ratios(r.cpu, o.cpu))
 			t.MemRatio = spreadOf(ratios(r.stream, o.stream))
 		case targetDirect:

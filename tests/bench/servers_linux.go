@@ -9,6 +9,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"sluice/shared/upstream/upstreamtest"
@@ -36,24 +37,27 @@ func behaviours() map[string]upstreamtest.Behaviour {
 	return map[string]upstreamtest.Behaviour{
 		"short":  upstreamtest.Reply(upstreamtest.Text("Hello!\n", "Hallo!\n", "Bonjour !")),
 		"stream": upstreamtest.Events(streamEvents - 6), // the other six are not deltas
+		"deltas": upstreamtest.Reply(upstreamtest.Text(pieces(textDeltas)...)),
 		"paced":  upstreamtest.Events(streamEvents - 6).Every(pace),
 		"open":   upstreamtest.Events(1).NoPing().Silence(upstreamtest.AfterDeltas(1)),
 	}
 }
 
-// serveUpstream is the fake upstream's process. Each line of the input names
-// the behaviour of the answers from then on and is echoed.
+// serveUpstream is the fake upstream's process: both APIs, each on a port of its
+// own, the OpenAI one behind a space on the first line. Each line of the input
+// names the behaviour of the answers from then on and is echoed.
 func serveUpstream(in io.Reader, out io.Writer) error {
 	up, err := upstreamtest.StartAnthropic(upstreamtest.WithoutRecording(), upstreamtest.WithoutValidation())
 	if err != nil {
 		return err
 	}
 	defer up.Close()
-	u, err := url.Parse(up.URL)
+	openAI, err := upstreamtest.StartOpenAI(upstreamtest.WithoutRecording(), upstreamtest.WithoutValidation())
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(out, u.Host)
+	defer openAI.Close()
+	fmt.Fprintln(out, strings.TrimPrefix(up.URL, "http://"), strings.TrimPrefix(openAI.URL, "http://"))
 	all := behaviours()
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {
@@ -62,6 +66,7 @@ func serveUpstream(in io.Reader, out io.Writer) error {
 			return fmt.Errorf("no behaviour %q", lines.Text())
 		}
 		up.Default(b)
+		openAI.Default(b)
 		fmt.Fprintln(out, lines.Text())
 	}
 	return lines.Err()

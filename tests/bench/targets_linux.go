@@ -40,6 +40,7 @@ type lab struct {
 	gateway  string // the gateway's binary, if it is to be measured
 	nginx    string // nginx's binary, if it is to be measured
 	upstream *target
+	openAI   string // address of the upstream's OpenAI API
 	control  io.Writer
 	echo     *bufio.Reader
 	started  []*child
@@ -112,6 +113,7 @@ func (l *lab) startUpstream() error {
 		return err
 	}
 	t.name = targetDirect
+	t.addr, l.openAI, _ = strings.Cut(t.addr, " ")
 	l.upstream, l.control, l.echo = t, in, out
 	return nil
 }
@@ -140,6 +142,8 @@ func (l *lab) start(ctx context.Context, name string) (*target, error) {
 		t, err = l.startNginx()
 	case targetGateway:
 		t, err = l.startGateway(ctx)
+	case targetPassed, targetTranslated:
+		t, err = l.startTranslator(ctx, name)
 	default:
 		err = fmt.Errorf("no target %q", name)
 	}
@@ -223,7 +227,7 @@ http {
 
 // startGateway starts the gateway on an empty database and makes a key whose
 // limits are checked but never reached.
-func (l *lab) startGateway(ctx context.Context) (*target, error) {
+func (l *lab) startGateway(ctx context.Context, env ...string) (*target, error) {
 	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
@@ -234,14 +238,14 @@ func (l *lab) startGateway(ctx context.Context) (*target, error) {
 	}
 	cmd := exec.Command(l.gateway)
 	cmd.Dir = dir
-	cmd.Env = environ(
+	cmd.Env = environ(append(env,
 		"LISTEN_ADDR="+addr,
 		"STORE_URL=sqlite:"+filepath.Join(dir, "bench.db"),
 		"UPSTREAM_BASE_URL=http://"+l.upstream.addr,
 		"UPSTREAM_API_KEY="+upstreamKey,
 		"DEFAULT_PROXY_API_KEY="+accountKey,
 		"ADMIN_API_KEY="+adminKey,
-	)
+	)...)
 	c, err := l.run(targetGateway, cmd)
 	if err != nil {
 		return nil, err
@@ -266,16 +270,36 @@ func get(ctx context.Context, url string) error {
 	return err
 }
 
-// createKey makes a key of the default account at a running gateway.
-func createKey(ctx context.Context, addr string) (string, error) {
-	const body = `{"name":"bench","requests_per_minute":60000000,"requests_per_day":60000000,"concurrency":100000}`
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+"/admin/api/keys", strings.NewReader(body))
+// startTranslator starts a gateway with a second node, which speaks chat. The
+// name of a model decides which of them is asked.
+func (l *lab) startTranslator(ctx context.Context, name string) (*target, error) {
+	t, err := l.startGateway(ctx, "UPSTREAM_ALLOW_PRIVATE=127.0.0.0/8")
 	if err != nil {
-		return "", err
+		return nil, err
+	}
+	t.name = name
+	body := `{"name":"chat","kind":"openai","wire":"chat","base_url":"http://` + l.openAI + `/v1","api_key":"` + upstreamKey + `"}`
+	if _, err := create(ctx, t.addr, "nodes", body); err != nil {
+		return nil, t.child.explain(fmt.Errorf("create node: %w", err))
+	}
+	return t, nil
+}
+
+// create makes something of the default account at a running gateway.
+func create(ctx context.Context, addr, what, body string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+"/admin/api/"+what, strings.NewReader(body))
+	if err != nil {
+		return nil, err
 	}
 	req.Header.Set("X-Admin-Key", adminKey)
 	req.Header.Set("Content-Type", "application/json")
-	data, err := fetch(req, http.StatusCreated)
+	return fetch(req, http.StatusCreated)
+}
+
+// createKey makes a key of the default account at a running gateway.
+func createKey(ctx context.Context, addr string) (string, error) {
+	const body = `{"name":"bench","requests_per_minute":60000000,"requests_per_day":60000000,"concurrency":100000}`
+	data, err := create(ctx, addr, "keys", body)
 	if err != nil {
 		return "", fmt.Errorf("create key: %w", err)
 	}
