@@ -64,7 +64,9 @@ func isServer(b block) bool {
 	return starts.MatchString(lines[len(lines)-1])
 }
 
-func needsClient(b block) bool { return strings.Contains(b.text, "claude ") }
+func needsClient(b block) bool {
+	return strings.Contains(b.text, "claude -p") || strings.Contains(b.text, "codex exec")
+}
 
 // session runs blocks against one scratch copy of the project.
 type session struct {
@@ -236,8 +238,11 @@ func TestCommandsOfTheReadmes(t *testing.T) {
 				default:
 					out := s.run(b)
 					ran++
-					if strings.Contains(b.text, "/v1/messages") && !strings.Contains(out, `"type":"message"`) {
-						t.Errorf("line %d: no message came back:\n%s", b.line, out)
+					for path, want := range map[string]string{"/v1/messages": `"type":"message"`, "/v1/chat/completions": `"object":"chat.completion"`,
+						"/v1/responses": `"object":"response"`, "/v1/models": `"object":"list"`} {
+						if strings.Contains(b.text, path) && !strings.Contains(out, want) {
+							t.Errorf("line %d: no answer of %s came back:\n%s", b.line, path, out)
+						}
 					}
 				}
 			}
@@ -251,17 +256,19 @@ func TestCommandsOfTheReadmes(t *testing.T) {
 	}
 }
 
-// TestClientsOfTheReadmes runs the blocks that need Claude Code; `make test-clients` installs it.
+// TestClientsOfTheReadmes runs the blocks that need Claude Code or Codex; `make test-clients` installs them.
 func TestClientsOfTheReadmes(t *testing.T) {
 	bin, err := filepath.Abs("../clients/node_modules/.bin")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(bin, "claude")); err != nil {
-		if os.Getenv("NEED_CLIENTS") != "" {
-			t.Fatalf("Claude Code is not installed: %v", err)
+	for _, name := range []string{"claude", "codex"} {
+		if _, err := os.Stat(filepath.Join(bin, name)); err != nil {
+			if os.Getenv("NEED_CLIENTS") != "" {
+				t.Fatalf("%s is not installed: %v", name, err)
+			}
+			t.Skip("SKIPPED: " + name + " is not installed; `make test-clients` installs it and runs this test")
 		}
-		t.Skip("SKIPPED: Claude Code is not installed; `make test-clients` installs it and runs this test")
 	}
 	for _, file := range readmes {
 		t.Run(file, func(t *testing.T) {
@@ -282,8 +289,8 @@ func TestClientsOfTheReadmes(t *testing.T) {
 					ran++
 				}
 			}
-			if ran == 0 {
-				t.Error("no block was run")
+			if ran != 2 {
+				t.Errorf("%d blocks were run, want one of each client", ran)
 			}
 		})
 	}
@@ -293,7 +300,7 @@ func TestClientsOfTheReadmes(t *testing.T) {
 func TestDocumentsNameWhatIsThere(t *testing.T) {
 	makefile := read(t, "Makefile")
 	settings := read(t, "shared/config/config.go")
-	for _, file := range append([]string{"CONTRIBUTING.md", "docs/performance.md", "docs/admin-api.md"}, readmes...) {
+	for _, file := range append([]string{"CONTRIBUTING.md", "docs/performance.md", "docs/admin-api.md", "docs/translation.md"}, readmes...) {
 		text := read(t, file)
 		for _, m := range regexp.MustCompile("`make ([a-z-]+)").FindAllStringSubmatch(text, -1) {
 			if !strings.Contains(makefile, "\n"+m[1]+":") {
