@@ -76,6 +76,9 @@ type Limits struct {
 	RPM         int64 `json:"rpm,omitempty"`         // requests a minute, token bucket
 	RPD         int64 `json:"rpd,omitempty"`         // requests a calendar day
 	Concurrency int64 `json:"concurrency,omitempty"` // requests in flight
+	TPM         int64 `json:"tpm,omitempty"`         // tokens a minute, token bucket
+	USDDay      int64 `json:"usd_day,omitempty"`     // micro-USD a calendar day
+	USDMonth    int64 `json:"usd_month,omitempty"`   // micro-USD a calendar month
 }
 
 // IsZero reports whether nothing is limited.

@@ -33,6 +33,9 @@ func (m *Moment) Day() int64 {
 	return m.today
 }
 
+// Month is the number of the calendar month in the zone; see Month.
+func (m *Moment) Month() int64 { return Month(m.now, m.zone) }
+
 // dayEnd is when the day begins that follows the given one.
 func (m *Moment) dayEnd(day int64) time.Time {
 	if m.endDay != day || m.end.IsZero() {
@@ -45,6 +48,18 @@ func (m *Moment) dayEnd(day int64) time.Time {
 func Day(t time.Time, zone *time.Location) int64 {
 	y, mon, d := t.In(zone).Date()
 	return time.Date(y, mon, d, 0, 0, 0, 0, time.UTC).Unix() / 86400
+}
+
+// Month numbers the calendar months of a zone: 0 is January 1970 there.
+func Month(t time.Time, zone *time.Location) int64 {
+	y, mon, _ := t.In(zone).Date()
+	return int64(y-1970)*12 + int64(mon) - 1
+}
+
+// MonthStart is the first instant of a month in the zone.
+func MonthStart(month int64, zone *time.Location) time.Time {
+	first := time.Date(1970+int(month/12), time.Month(month%12+1), 1, 0, 0, 0, 0, time.UTC)
+	return DayStart(first.Unix()/86400, zone)
 }
 
 // DayStart is the first instant of a day in the zone, also where clocks change at midnight.

@@ -14,7 +14,7 @@ var start = time.Date(2026, 3, 14, 10, 0, 0, 0, time.UTC)
 // admit asks and, when nothing forbids it, takes.
 func admit(s *limit.State, l limit.Limits, at time.Time, zone *time.Location, id string) limit.Decision {
 	m := limit.At(at, zone)
-	d := s.Check(l, &m, id)
+	d := s.Check(l, &m, id, limit.Amount{})
 	s.Apply(&d, id, at.Add(3*time.Minute).UnixMicro())
 	return d
 }
@@ -115,8 +115,9 @@ func TestConcurrency(t *testing.T) {
 	if d := check("c", time.Minute); d.Limit != limit.Concurrency || d.Wait != time.Second || d.Max != 2 {
 		t.Errorf("third: %+v, want a refusal with a guess of 1 s", d)
 	}
-	s.Release("b")
-	s.Release("unknown")
+	m := limit.At(start.Add(time.Minute), nil)
+	s.Settle(l, &m, "b", limit.Amount{})
+	s.Settle(l, &m, "unknown", limit.Amount{})
 	if d := check("c", time.Minute); !d.OK() {
 		t.Errorf("after a release: %+v", d)
 	}

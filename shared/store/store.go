@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"sluice/shared/core"
@@ -79,12 +80,12 @@ const (
 
 // Generational reports whether a change of such a document raises its account's generation.
 func Generational(kind string) bool {
-	return kind == KindAccount || kind == KindKey || kind == KindNode
+	return kind == KindAccount || kind == KindKey || kind == KindNode || kind == KindNodeState
 }
 
-// Subject is what a limit applies to: a key or an account, as the caller knows it.
+// Subject is what a limit applies to: a key, an account or a node, as the caller knows it.
 type Subject struct {
-	Kind    string // KindKey or KindAccount
+	Kind    string // KindKey, KindAccount or KindNode
 	ID      string
 	Version int64 // of the document that Limits, status and expiry were read from
 	Limits  core.Limits
@@ -95,9 +96,16 @@ type AdmitRequest struct {
 	Now      time.Time
 	ID       string // request id; names the leases
 	Account  string
-	Subjects []Subject // key first, then the account when it has limits
-	LeaseEnd time.Time // concurrency is held until Settle or, when the process dies, until then
+	Subjects []Subject // key first, then the account when it has limits; or, before an attempt, one node that has limits
+	Ask      Amount    // reserved of limits on tokens and money until Settle
+	LeaseEnd time.Time // what is reserved, and concurrency, is held until Settle or, when the process dies, until then
 	Zone     *time.Location
+}
+
+// Amount is what a request takes of limits on tokens and money.
+type Amount struct {
+	Tokens int64 // uncached input, cache writes and output
+	USD    int64 // micro-USD
 }
 
 // AdmitResult tells what an admission left.
@@ -121,6 +129,9 @@ type LimitName string
 // The limits.
 const (
 	LimitRPM         LimitName = "requests per minute"
+	LimitTPM         LimitName = "tokens per minute"
+	LimitUSDDay      LimitName = "micro-USD per day"
+	LimitUSDMonth    LimitName = "micro-USD per month"
 	LimitRPD         LimitName = "requests per day"
 	LimitConcurrency LimitName = "concurrent requests"
 )
@@ -130,9 +141,12 @@ type Refusal struct {
 	Subject    string // KindKey or KindAccount
 	Limit      LimitName
 	Max        int64
-	RetryAfter time.Duration // earliest moment that can succeed; a guess of 1 s for concurrency
+	RetryAfter time.Duration // earliest moment that can succeed; a guess of 1 s for concurrency; NeverFits
 	Figures    []Figure
 }
+
+// NeverFits is the RetryAfter of a request that asks for more than the limit itself.
+const NeverFits = time.Duration(math.MaxInt64)
 
 // Error implements error.
 func (r *Refusal) Error() string {
@@ -143,7 +157,11 @@ func (r *Refusal) Error() string {
 type SettleRequest struct {
 	ID       string
 	Account  string
+	Now      time.Time
+	Zone     *time.Location
 	Subjects []Subject // as admitted
+	Used     Amount    // takes the place of what was reserved
+	Free     []Subject // nodes that were tried in vain: what they hold for the request is given back, nothing was used
 	Record   core.Settlement
 }
 
@@ -156,8 +174,9 @@ type Admission interface {
 	Admit(ctx context.Context, r AdmitRequest) (AdmitResult, error)
 	// Renew moves the end of the leases of a long request. A lease that ended already is not revived.
 	Renew(ctx context.Context, r AdmitRequest) error
-	// Settle frees the leases and stores the record, once by Record.RequestID: a second call changes nothing. A backend
-	// that saves in groups returns before the record is on disk, at most 1 s before.
+	// Settle frees the leases, puts Used in place of what they reserved, and stores the record, once by Record.RequestID: a
+	// second call changes nothing. Used counts also when the lease ended before. A backend that saves in groups returns
+	// before the record is on disk, at most 1 s before.
 	Settle(ctx context.Context, r SettleRequest) error
 	// Generation returns the account's generation: it differs when an account, key or node document of it changed.
 	// 0 when nothing was ever written for it.

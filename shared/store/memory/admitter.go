@@ -51,9 +51,7 @@ type subject struct {
 // Counter is what must survive a restart of one subject's state.
 type Counter struct {
 	Kind, ID string
-	Full     int64 // see limit.State
-	Day      int64
-	Count    int64
+	limit.Counters
 }
 
 // NewAdmitter makes an Admitter that knows no document. changed is called, without locks, when a counter changed and
@@ -210,10 +208,10 @@ func (a *Admitter) decide(r *store.AdmitRequest, subs *[maxSubjects]*subject) (c
 		if l.IsZero() {
 			continue
 		}
-		if l.Concurrency > 0 && r.ID == "" {
+		if r.ID == "" && limit.Limits(*l).Leased() {
 			return 0, nil, errNoID
 		}
-		ds[i] = subs[i].state.Check(limit.Limits(*l), &m, r.ID)
+		ds[i] = subs[i].state.Check(limit.Limits(*l), &m, r.ID, limit.Amount(r.Ask))
 		repeat = repeat || ds[i].Repeat
 		if !ds[i].OK() && (worst < 0 || ds[i].Wait > ds[worst].Wait) {
 			worst = i
@@ -239,7 +237,7 @@ func (a *Admitter) decide(r *store.AdmitRequest, subs *[maxSubjects]*subject) (c
 }
 
 func collect(r *store.AdmitRequest, subs *[maxSubjects]*subject, m *limit.Moment) []store.Figure {
-	var own [3]limit.Figure
+	var own [6]limit.Figure
 	out := make([]store.Figure, 0, 2*len(r.Subjects))
 	for i := range r.Subjects {
 		s := &r.Subjects[i]
@@ -262,17 +260,49 @@ func (a *Admitter) Renew(r *store.AdmitRequest) {
 	}
 }
 
-// Release ends the leases of a request.
-func (a *Admitter) Release(subjects []store.Subject, id string) {
-	for i := range subjects {
-		if subjects[i].Limits.Concurrency <= 0 {
-			continue
-		}
-		if s := a.find(subjects[i].Kind, subjects[i].ID); s != nil {
+// Settle ends the leases of a request and takes what it used, once: again is asked, without locks, whether a request
+// whose lease is gone was settled before.
+func (a *Admitter) Settle(r *store.SettleRequest, again func() bool) {
+	for i := range r.Free {
+		l := limit.Limits(r.Free[i].Limits)
+		if s := a.find(r.Free[i].Kind, r.Free[i].ID); s != nil && l.Leased() {
+			m := limit.At(r.Now, r.Zone)
 			s.mu.Lock()
-			s.state.Release(id)
+			if _, ok := s.state.Leases[r.ID]; ok {
+				s.state.Settle(l, &m, r.ID, limit.Amount{})
+			}
 			s.mu.Unlock()
 		}
+	}
+	var subs [maxSubjects]*subject
+	changed, asked := uint(0), false
+	m := limit.At(r.Now, r.Zone)
+	for i := range r.Subjects {
+		l := limit.Limits(r.Subjects[i].Limits)
+		if i == maxSubjects || !l.Leased() {
+			continue
+		}
+		s := a.find(r.Subjects[i].Kind, r.Subjects[i].ID)
+		if s == nil {
+			continue
+		}
+		subs[i] = s
+		s.mu.Lock()
+		if _, ok := s.state.Leases[r.ID]; !ok && !asked {
+			s.mu.Unlock()
+			if again() {
+				return
+			}
+			asked = true
+			s.mu.Lock()
+		}
+		if s.state.Settle(l, &m, r.ID, limit.Amount(r.Used)) {
+			changed |= 1 << i
+		}
+		s.mu.Unlock()
+	}
+	if changed != 0 && a.changed != nil && a.noteDirty(&subs, changed) {
+		a.changed()
 	}
 }
 
@@ -280,7 +310,7 @@ func (a *Admitter) Release(subjects []store.Subject, id string) {
 func (a *Admitter) Restore(c Counter) {
 	if s := a.find(c.Kind, c.ID); s != nil {
 		s.mu.Lock()
-		s.state = limit.State{Full: c.Full, Day: c.Day, Count: c.Count}
+		s.state = limit.State{Counters: c.Counters}
 		s.mu.Unlock()
 	}
 }
@@ -313,7 +343,7 @@ func (a *Admitter) Unsaved() []Counter {
 	for _, s := range subs {
 		s.mu.Lock()
 		if s.version != 0 {
-			out = append(out, Counter{Kind: s.kind, ID: s.id, Full: s.state.Full, Day: s.state.Day, Count: s.state.Count})
+			out = append(out, Counter{Kind: s.kind, ID: s.id, Counters: s.state.Net()})
 		}
 		s.mu.Unlock()
 	}
@@ -344,5 +374,5 @@ func (a *Admitter) Live(kind, id string, now time.Time) int {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.state.Live(now.UnixMicro())
+	return s.state.Live(limit.Limits{Concurrency: 1}, now.UnixMicro())
 }

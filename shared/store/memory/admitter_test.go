@@ -22,7 +22,7 @@ func request(id string, subjects ...store.Subject) *store.AdmitRequest {
 
 // The contract's names of limits are those of package limit: the Admitter converts one to the other.
 func TestLimitNames(t *testing.T) {
-	for a, b := range map[limit.Name]store.LimitName{limit.RPM: store.LimitRPM, limit.RPD: store.LimitRPD, limit.Concurrency: store.LimitConcurrency} {
+	for a, b := range map[limit.Name]store.LimitName{limit.RPM: store.LimitRPM, limit.RPD: store.LimitRPD, limit.TPM: store.LimitTPM, limit.USDDay: store.LimitUSDDay, limit.USDMonth: store.LimitUSDMonth, limit.Concurrency: store.LimitConcurrency} {
 		if string(a) != string(b) {
 			t.Errorf("%q and %q", a, b)
 		}
@@ -39,7 +39,7 @@ func TestUnlimitedAllocatesNothing(t *testing.T) {
 		if res, err := a.Admit(r); err != nil || res.Generation != 5 {
 			t.Error(res, err)
 		}
-		a.Release(r.Subjects, r.ID)
+		a.Settle(&store.SettleRequest{ID: r.ID, Now: now, Subjects: r.Subjects}, func() bool { return false })
 	})
 	if n != 0 {
 		t.Errorf("%v allocations", n)
@@ -100,7 +100,7 @@ func TestUnsaved(t *testing.T) {
 	b := memory.NewAdmitter(nil)
 	b.Put(store.KindKey, "1", 1)
 	b.Restore(got[0])
-	b.Restore(memory.Counter{Kind: store.KindKey, ID: "gone", Count: 9})
+	b.Restore(memory.Counter{Kind: store.KindKey, ID: "gone", Counters: limit.Counters{Count: 9}})
 	res, err := b.Admit(request("x", k1))
 	if err != nil || res.Figures[0].Remaining != 2 || res.Figures[1].Remaining != 2 {
 		t.Errorf("after a restart: %+v, %v", res, err)

@@ -74,7 +74,11 @@ func (s *Store) Renew(ctx context.Context, r store.AdmitRequest) error {
 
 // Settle implements store.Admission. It works under a context that is done, too: what a request took must come back.
 func (s *Store) Settle(_ context.Context, r store.SettleRequest) error {
-	s.admitter.Release(r.Subjects, r.ID)
+	s.admitter.Settle(&r, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.usage.has(r.Record.RequestID)
+	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

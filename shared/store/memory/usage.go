@@ -30,6 +30,11 @@ func before(a *core.Settlement, c usage.Cursor) int {
 	return cmp.Or(cmp.Compare(a.EndedAt.UnixMicro(), c.EndedUS), strings.Compare(a.RequestID, c.ID))
 }
 
+func (l *log) has(requestID string) bool {
+	_, ok := l.ids[requestID]
+	return ok
+}
+
 // add stores a record unless it is known. The oldest tenth is forgotten when there are too many.
 func (l *log) add(r *core.Settlement) {
 	if _, ok := l.ids[r.RequestID]; ok {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"sluice/shared/core"
@@ -74,9 +75,10 @@ func (s *Embedded) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return e.read(ctx, "SELECT kind, id, full_us, day_no, day_count FROM sluice_limits", nil, func(rows *sql.Rows) error {
+	return e.read(ctx, "SELECT kind, id, "+strings.Join(limitColumns, ", ")+" FROM sluice_limits", nil, func(rows *sql.Rows) error {
 		var c memory.Counter
-		err := rows.Scan(&c.Kind, &c.ID, &c.Full, &c.Day, &c.Count)
+		st := &c.Counters
+		err := rows.Scan(&c.Kind, &c.ID, &st.Full, &st.Day, &st.Count, &st.Tokens, &st.MoneyDay, &st.DayUSD, &st.Month, &st.MonthUSD)
 		s.admitter.Restore(c)
 		return err
 	})
@@ -124,8 +126,8 @@ func (s *Embedded) Renew(ctx context.Context, r store.AdmitRequest) error {
 
 // Settle implements store.Admission. The record is on disk within 200 ms. It works under a context that is done, too:
 // what a request took must come back. The leases are freed also when it fails.
-func (s *Embedded) Settle(_ context.Context, r store.SettleRequest) error {
-	s.admitter.Release(r.Subjects, r.ID)
+func (s *Embedded) Settle(ctx context.Context, r store.SettleRequest) error {
+	s.admitter.Settle(&r, func() bool { return s.saver.has(r.Record.RequestID) || s.recorded(ctx, r.Record.RequestID) })
 	return s.saver.add(&r.Record)
 }
 

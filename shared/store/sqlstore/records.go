@@ -211,10 +211,24 @@ func (e *Engine) inserter(ctx context.Context, rows int) (*sql.Stmt, error) {
 	return st, nil
 }
 
+// limitColumns are the columns of sluice_limits that hold a limit.State.
+var limitColumns = []string{"full_us", "day_no", "day_count", "tokens_us", "money_day", "day_usd", "month_no", "month_usd"}
+
+// recorded reports whether a request's record is there.
+func (e *Engine) recorded(ctx context.Context, requestID string) bool {
+	found := false
+	err := e.read(ctx, "SELECT 1 FROM sluice_records WHERE request_id = ?", []any{requestID}, func(*sql.Rows) error {
+		found = true
+		return nil
+	})
+	return err == nil && found
+}
+
 func (e *Engine) saveCounters(ctx context.Context, tx *sql.Tx, cs []memory.Counter) error {
-	q := e.dialect.Upsert("sluice_limits", []string{"kind", "id"}, []string{"full_us", "day_no", "day_count"})
+	q := e.dialect.Upsert("sluice_limits", []string{"kind", "id"}, limitColumns)
 	for _, c := range cs {
-		if _, err := e.exec(ctx, tx, q, c.Kind, c.ID, c.Full, c.Day, c.Count); err != nil {
+		st := &c.Counters
+		if _, err := e.exec(ctx, tx, q, c.Kind, c.ID, st.Full, st.Day, st.Count, st.Tokens, st.MoneyDay, st.DayUSD, st.Month, st.MonthUSD); err != nil {
 			return err
 		}
 	}

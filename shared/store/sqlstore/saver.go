@@ -85,6 +85,13 @@ func (s *saver) add(r *core.Settlement) error {
 	return nil
 }
 
+// has reports whether a record waits.
+func (s *saver) has(requestID string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.queue, func(r core.Settlement) bool { return r.RequestID == requestID })
+}
+
 // run saves until stop is closed.
 func (s *saver) run() {
 	defer close(s.done)

@@ -261,7 +261,7 @@ var docCases = []testcase{
 		}
 		t.create("session", "0", "acme", "u0")
 	}},
-	{"Generations", "an account's generation differs after each change of its account, key and node documents, and only then", func(t *T) {
+	{"Generations", "an account's generation differs after each change of its account, key and node documents and of its nodes' states, and only then", func(t *T) {
 		last := map[string]int64{"acme": 0, "other": 0}
 		moved := func(what string, want ...string) {
 			t.Helper()
@@ -285,9 +285,10 @@ var docCases = []testcase{
 		moved("replace a node", "other")
 		session := t.create(store.KindSession, "1", "acme")
 		t.replace(session)
-		t.create(store.KindNodeState, "1", "acme")
 		t.ok(t.S.Delete(t.Ctx, store.KindSession, "1", 0), "delete")
 		moved("other kinds")
+		t.create(store.KindNodeState, "1", "acme")
+		moved("create a node's state", "acme")
 		old := key
 		key = t.replace(key)
 		moved("replace a key", "acme")

@@ -141,7 +141,7 @@ func (t *T) refuse(id string, subjects ...store.Subject) *store.Refusal {
 func (t *T) settle(id string, subjects ...store.Subject) {
 	t.Helper()
 	r := t.record(id)
-	t.ok(t.S.Settle(t.Ctx, store.SettleRequest{ID: id, Account: r.Account, Subjects: subjects, Record: r}), "settle %s", id)
+	t.ok(t.S.Settle(t.Ctx, store.SettleRequest{ID: id, Account: r.Account, Now: t.Now, Subjects: subjects, Record: r}), "settle %s", id)
 }
 
 func (t *T) record(id string) core.Settlement {
