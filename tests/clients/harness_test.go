@@ -1,6 +1,6 @@
-// Package clients_test drives the real clients (the official Go and TypeScript SDKs, the Claude Code CLI) against the
-// real gateway binary in front of fake upstreams. Every test has its own gateway with its own store; what the clients
-// send and what the upstream then sees is compared on both sides.
+// Package clients_test drives the real clients (the official Go and TypeScript SDKs of Anthropic and OpenAI, the AI SDK,
+// Claude Code, Codex) against the real gateway binary in front of fake upstreams. Every test has its own gateway with its
+// own store; what the clients send and what the upstream then sees is compared on both sides.
 //
 // The folder is a module of its own, so that the SDKs are no dependencies of the gateway. Run it with run.sh, which
 // installs the npm clients first. A client that is missing fails its tests; nothing is skipped. With CLIENTS_RACE=1 the
@@ -19,6 +19,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -99,8 +101,9 @@ func (b *lockedBuffer) String() string {
 
 var announced = regexp.MustCompile(`127\.0\.0\.1:[1-9][0-9]*`)
 
-// startGateway starts a gateway in front of the upstream at url, with nothing in its environment but what is named here
-// and env, a list of NAME=VALUE. At the end of the test it must stop cleanly.
+// startGateway starts a gateway in front of the Anthropic upstream at url, or without a node where that is empty, with
+// nothing in its environment but what is named here and env, a list of NAME=VALUE. At the end of the test it must stop
+// cleanly.
 func startGateway(t *testing.T, url string, env ...string) *gateway {
 	t.Helper()
 	g := &gateway{t: t, log: &lockedBuffer{}, cmd: exec.Command(binary)}
@@ -108,9 +111,11 @@ func startGateway(t *testing.T, url string, env ...string) *gateway {
 	g.cmd.Stdout, g.cmd.Stderr = g.log, g.log
 	g.cmd.Env = append([]string{
 		"LISTEN_ADDR=127.0.0.1:0", "STORE_URL=sqlite:" + filepath.Join(g.cmd.Dir, "sluice.db"),
-		"UPSTREAM_BASE_URL=" + url, "UPSTREAM_API_KEY=" + upstreamKey, "UPSTREAM_NAME=first",
 		"DEFAULT_PROXY_API_KEY=" + proxyKey, "ADMIN_API_KEY=" + adminKey,
 	}, env...)
+	if url != "" {
+		g.cmd.Env = append(g.cmd.Env, "UPSTREAM_BASE_URL="+url, "UPSTREAM_API_KEY="+upstreamKey, "UPSTREAM_NAME=first")
+	}
 	if err := g.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +253,8 @@ type usage struct {
 	Success      bool   `json:"success"`
 }
 
-// usages waits until at least n requests of an endpoint are recorded and returns them, oldest first.
+// usages waits until at least n requests of an endpoint are recorded and returns them in the order in which they came. They
+// are recorded as they end, and a client that has seen a stream break may have its next answer before that.
 func (g *gateway) usages(endpoint string, n int) []usage {
 	g.t.Helper()
 	var out []usage
@@ -265,6 +271,8 @@ func (g *gateway) usages(endpoint string, n int) []usage {
 		}
 		return len(out) >= n
 	})
+	const millis = len("req_") + 10 // the time in an id
+	slices.SortStableFunc(out, func(a, b usage) int { return strings.Compare(a.RequestID[:millis], b.RequestID[:millis]) })
 	return out
 }
 

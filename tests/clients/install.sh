@@ -8,30 +8,33 @@ for tool in node npm; do
 done
 
 pinned() { node -p "require('./package.json').dependencies['$1']"; }
-cli=node_modules/@anthropic-ai/claude-code/bin/claude.exe # the CLI's name on every system
+claude=node_modules/@anthropic-ai/claude-code/bin/claude.exe # the CLI's name on every system
+codex=node_modules/@openai/codex/bin/codex.js
 stamp=node_modules/.installed
 want="$(cksum <package-lock.json) $(node -p 'process.platform + process.arch')"
 
-if [ -x "$cli" ] && [ -r "$stamp" ] && [ "$(cat "$stamp")" = "$want" ]; then
+if [ -x "$claude" ] && [ -r "$codex" ] && [ -r "$stamp" ] && [ "$(cat "$stamp")" = "$want" ]; then
 	exit 0
 fi
 
-# Install scripts may be switched off or gated by npm, so none is relied on: the CLI's only one, which puts the native
-# binary of this platform in its place, is run by hand.
+# Install scripts may be switched off or gated by npm, so none is relied on: the only one, Claude Code's, which puts the
+# native binary of this platform in its place, is run by hand.
 npm ci --ignore-scripts --include=optional --prefer-offline --no-audit --no-fund --loglevel=error
 node node_modules/@anthropic-ai/claude-code/install.cjs
 
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT
-got="$(env -i HOME="$scratch" PATH=/usr/bin:/bin DISABLE_AUTOUPDATER=1 "$cli" --version)" || {
-	echo "install.sh: $cli does not run" >&2
-	exit 1
+# check PACKAGE OUTPUT COMMAND...: the command runs and prints the pinned version, with OUTPUT around it.
+check() {
+	version="$(printf "$2" "$(pinned "$1")")"
+	name="$1"
+	shift 2
+	got="$(env -i HOME="$scratch" PATH=/usr/bin:/bin DISABLE_AUTOUPDATER=1 "$@" --version 2>"$scratch/errors")" || {
+		echo "install.sh: $name does not run: $(cat "$scratch/errors")" >&2
+		exit 1
+	}
+	[ "$got" = "$version" ] || { echo "install.sh: wanted $version, got $got" >&2; exit 1; }
 }
-case "$got" in
-"$(pinned @anthropic-ai/claude-code) "*) ;;
-*)
-	echo "install.sh: wanted claude-code $(pinned @anthropic-ai/claude-code), got: $got" >&2
-	exit 1
-	;;
-esac
+check @anthropic-ai/claude-code '%s (Claude Code)' "$claude"
+check @openai/codex 'codex-cli %s' "$(command -v node)" "$codex"
 printf '%s' "$want" >"$stamp"

@@ -47,11 +47,12 @@ type nodeMessage struct {
 	}
 }
 
-// nodeError is an error that the TypeScript SDK threw. Classes are all of its error classes that it belongs to.
+// nodeError is an error that a client threw. Classes are all of its error classes that it belongs to.
 type nodeError struct {
 	Classes   []string
 	Status    int
 	Type      string
+	Code      string
 	RequestID string `json:"request_id"`
 	Message   string
 }
@@ -60,9 +61,18 @@ func (e *nodeError) Error() string {
 	return fmt.Sprintf("%v %d %s: %s", e.Classes, e.Status, e.Type, e.Message)
 }
 
-// node runs a script with the TypeScript SDK in an empty environment. credential is NAME=VALUE; empty is API_KEY with the
-// gateway's key. The error is a *nodeError, or tells how the script itself failed.
+// node runs a script with Anthropic's TypeScript SDK. credential is NAME=VALUE; empty is API_KEY with the gateway's key.
+// The error is a *nodeError.
 func (f *fixture) node(script, credential string, args any) (nodeResult, error) {
+	f.Helper()
+	var out nodeResult
+	err := f.script(script, credential, args, &out)
+	return out, err
+}
+
+// script runs a script of the folder node in an empty environment, and decodes what it reports into out. The error is the
+// *nodeError that it reports instead; a script that fails otherwise fails the test.
+func (f *fixture) script(name, credential string, args, out any) error {
 	f.Helper()
 	if credential == "" {
 		credential = "API_KEY=" + proxyKey
@@ -73,22 +83,25 @@ func (f *fixture) node(script, credential string, args any) (nodeResult, error) 
 	}
 	data, err := json.Marshal(args)
 	f.noError(err)
-	cmd := exec.CommandContext(within(f.T, patience), program, filepath.Join("node", script), string(data))
+	cmd := exec.CommandContext(within(f.T, patience), program, filepath.Join("node", name), string(data))
 	cmd.Env = []string{"HOME=" + f.TempDir(), "BASE_URL=" + f.tap.URL, credential}
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	out, err := cmd.Output()
+	printed, err := cmd.Output()
 	var result struct {
-		OK    *nodeResult
+		OK    json.RawMessage
 		Error *nodeError
 	}
-	if err != nil || json.Unmarshal(out, &result) != nil || (result.OK == nil) == (result.Error == nil) {
-		f.Fatalf("%s: %v\nis the SDK installed? install.sh does that\nstdout: %s\nstderr: %s", script, err, out, &stderr)
+	if err != nil || json.Unmarshal(printed, &result) != nil || (result.OK == nil) == (result.Error == nil) {
+		f.Fatalf("%s: %v\nis the SDK installed? install.sh does that\nstdout: %s\nstderr: %s", name, err, printed, &stderr)
 	}
 	if result.Error != nil {
-		return nodeResult{}, result.Error
+		return result.Error
 	}
-	return *result.OK, nil
+	if err := json.Unmarshal(result.OK, out); err != nil {
+		f.Fatalf("%s: %v: %s", name, err, result.OK)
+	}
+	return nil
 }
 
 // object is a JSON object.

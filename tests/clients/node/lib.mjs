@@ -1,9 +1,8 @@
-// What the scripts beside this file share. Each does one thing with the SDK and prints one line of JSON:
-// {"ok": ...} or {"error": {...}}. BASE_URL and either API_KEY or AUTH_TOKEN come from the environment, everything else
-// from one JSON argument.
+// What the scripts with Anthropic's SDK share.
 import * as sdk from '@anthropic-ai/sdk';
+import { args, reporter } from './report.mjs';
 
-export const args = JSON.parse(process.argv[2] ?? '{}');
+export { args };
 
 export const toFile = sdk.toFile;
 
@@ -16,13 +15,4 @@ export const client = new sdk.Anthropic({
 
 export const text = (message) => message.content.map((block) => block.text ?? '').join('');
 
-export async function report(work) {
-  let out;
-  try {
-    out = { ok: await work() };
-  } catch (e) {
-    const classes = Object.keys(sdk).filter((name) => name.endsWith('Error') && e instanceof sdk[name]);
-    out = { error: { classes, status: e.status, type: e.type, request_id: e.requestID, message: String(e.message ?? e) } };
-  }
-  process.stdout.write(JSON.stringify(out) + '\n');
-}
+export const report = reporter(sdk);
