@@ -21,14 +21,17 @@ type Builder struct {
 	n     int  // blocks begun
 	calls bool // some of them are calls
 
-	waiting []*call // calls that began while another was open
-	depth   depth   // of the open call's input
+	waiting []*call       // calls that began while another was open
+	byKey   map[int]*call // of them, the first of each key
+	held    int           // bytes of input of calls that wait
+	depth   depth         // of the open call's input
 
 	stop     StopReason
 	sequence Raw
 	usage    Usage
 	sized    bool // the output count is the upstream's
 	bytes    int64
+	size     int64 // of all that was given to emit
 
 	enforcer enforcer
 	names    map[string]string // of tools, as they were sent -> the hub's
@@ -48,11 +51,16 @@ const (
 	maxBlocks  = 10_000
 )
 
+// maxSize bounds the bytes of one answer, as the gateway bounds one that is not streamed: sinks of some dialects keep all
+// of it to repeat it at the end.
+const maxSize = 64 << 20
+
 var (
 	errNoStart = errors.New("content before the beginning of the answer")
 	errNoCall  = errors.New("input of a call that never began")
 	errTooMany = errors.New("more content blocks than any answer has")
 	errCut     = errors.New("the answer has no end")
+	errLarge   = errors.New("more content than any answer has")
 	errNoStop  = errors.New("the answer ended without a reason")
 )
 
@@ -198,7 +206,14 @@ func (b *Builder) Tool(key int, id, name string, custom bool) {
 			b.Break(errTooMany)
 			return
 		}
-		b.waiting = append(b.waiting, &call{key: key, block: block})
+		c := &call{key: key, block: block}
+		b.waiting = append(b.waiting, c)
+		if b.byKey[key] == nil {
+			if b.byKey == nil {
+				b.byKey = make(map[int]*call)
+			}
+			b.byKey[key] = c
+		}
 		return
 	}
 	b.openCall(key, block)
@@ -224,19 +239,13 @@ func (b *Builder) Input(key int, piece Raw) {
 		}
 		return
 	}
-	total := 0
-	for _, c := range b.waiting {
-		total += len(c.input)
-	}
-	for _, c := range b.waiting {
-		if c.key == key {
-			if total+len(piece) > maxWaiting {
-				b.Break(errTooMany)
-				return
-			}
-			c.input = append(c.input, inner(piece)...)
+	if c := b.byKey[key]; c != nil {
+		if b.held += len(piece) - 2; b.held > maxWaiting {
+			b.Break(errTooMany)
 			return
 		}
+		c.input = append(c.input, inner(piece)...)
+		return
 	}
 	if strings.TrimSpace(piece.Text()) != "" { // the end of a call that is complete may trail after it
 		b.Break(errNoCall)
@@ -248,6 +257,10 @@ func (b *Builder) next() {
 	for len(b.waiting) > 0 && !b.over() {
 		c := b.waiting[0]
 		b.waiting = b.waiting[1:]
+		if b.byKey[c.key] == c {
+			delete(b.byKey, c.key)
+		}
+		b.held -= len(c.input)
 		b.openCall(c.key, c.block)
 		if len(c.input) > 0 {
 			b.depth.feed(c.input)
@@ -308,6 +321,17 @@ func (b *Builder) delta(t EventType, data, logprobs Raw) {
 
 func (b *Builder) send(e Event) {
 	if b.over() { // the block did not open any more
+		return
+	}
+	b.size += int64(len(e.Data) + len(e.Logprobs))
+	if e.Type == EvBlockStart {
+		b.size += int64(len(b.block.Signature) + len(b.block.Raw) + len(b.block.ID) + len(b.block.Name))
+	}
+	if c := e.Citation; c != nil {
+		b.size += int64(len(c.Raw) + len(c.URL) + len(c.Title) + len(c.Text) + 256)
+	}
+	if b.size > maxSize {
+		b.Break(errLarge)
 		return
 	}
 	b.ev = e

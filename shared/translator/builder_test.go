@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice/shared/translator"
 )
@@ -162,6 +163,57 @@ func TestBuilder_Calls(t *testing.T) {
 }
 
 // TestBuilder_Escapes: the depth is that of the text within the JSON string, however it is escaped.
+// An upstream that begins thousands of calls must not make each piece of input cost as much as all of them.
+func TestBuilder_ManyWaitingCalls(t *testing.T) {
+	took := func(calls int) time.Duration {
+		best := time.Hour
+		for range 3 {
+			b := translator.NewBuilder(func(*translator.Event) {})
+			b.Start("")
+			for key := range calls {
+				b.Tool(key, "id", "f", false)
+			}
+			piece, start := q("x"), time.Now()
+			for range 20_000 {
+				b.Input(calls-1, piece)
+			}
+			best = min(best, time.Since(start))
+			if b.Status().Broken != nil {
+				t.Fatal(b.Status().Broken)
+			}
+		}
+		return best
+	}
+	if few, many := took(20), took(9000); many > 30*few+10*time.Millisecond {
+		t.Errorf("20,000 pieces beside 20 calls took %v, beside 9,000 calls %v", few, many)
+	}
+}
+
+// An upstream that never stops must not fill the memory of a sink that repeats the answer at its end.
+func TestBuilder_EndlessAnswers(t *testing.T) {
+	piece := translator.Quote(strings.Repeat("x", 1<<20))
+	for why, tell := range map[string]func(b *translator.Builder){
+		"text":      func(b *translator.Builder) { b.Text(piece, nil) },
+		"thinking":  func(b *translator.Builder) { b.Thinking(piece) },
+		"logprobs":  func(b *translator.Builder) { b.Text(q("x"), piece) },
+		"input":     func(b *translator.Builder) { b.Tool(1, "id", "f", false); b.Input(1, q("{")); b.Input(1, piece) },
+		"redacted":  func(b *translator.Builder) { b.Redacted(piece) },
+		"other":     func(b *translator.Builder) { b.Other("k", piece) },
+		"ids":       func(b *translator.Builder) { b.Tool(1, string(piece), "f", false); b.Close() },
+		"citations": func(b *translator.Builder) { b.Text(q("x"), nil); b.Cite(&translator.Citation{URL: piece}) },
+	} {
+		b := translator.NewBuilder(func(*translator.Event) {})
+		b.Start("")
+		n := 0
+		for ; n < 100 && b.Status().Broken == nil; n++ {
+			tell(b)
+		}
+		if n < 60 || n > 66 {
+			t.Errorf("%s: broken after %d MiB", why, n)
+		}
+	}
+}
+
 func TestBuilder_Escapes(t *testing.T) {
 	for _, first := range []string{
 		`"{}"`, `"\u007b\u007d"`, `"{\"a\":\"\\\"}\"}"`, `"{\"a\":\"\u005c\u0022}\"}"`, `"[\n{}\t]"`, `"{\"\u00e9\u4e2d\":1}"`, `"\"\\\\\""`,

@@ -1,6 +1,7 @@
 package translator_test
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -50,5 +51,17 @@ func TestFitNames(t *testing.T) {
 	b.End()
 	if c.Reply.Blocks[0].Name != long {
 		t.Errorf("the call came back as %q", c.Reply.Blocks[0].Name)
+	}
+}
+
+// A body with a million unknown fields must not cost a million comparisons for each of them.
+func TestEncoded_DropsAreBounded(t *testing.T) {
+	var e translator.Encoded
+	for i := range 100_000 {
+		e.Drop(strconv.Itoa(i))
+		e.Drop("0")
+	}
+	if len(e.Dropped) > 100 || e.Dropped[0] != "0" || e.Dropped[1] != "1" {
+		t.Errorf("%d are noted", len(e.Dropped))
 	}
 }

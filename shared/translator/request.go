@@ -46,6 +46,19 @@ type Request struct {
 	Echo []Field
 }
 
+// Bounds of a request, far beyond what any upstream takes. A block of the hub is many times larger than the few bytes that
+// a hostile body needs for one, and tools are looked up one by one.
+const (
+	MaxTools  = 10_000  // and names of tools in a choice
+	MaxPieces = 100_000 // messages, blocks, citations and unknown members together
+)
+
+// Messages about bodies beyond the bounds.
+const (
+	TooManyTools  = "has more than 10,000 tools, which no upstream takes; send those that this request needs"
+	TooManyPieces = "has more than 100,000 parts, which no upstream takes; send a shorter conversation"
+)
+
 // Forget drops all that an answer does not need, and with it the views of the body that the request was decoded from:
 // what is left are names and types of tools, settings of the answer, and Echo.
 func (r *Request) Forget() {

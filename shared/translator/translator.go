@@ -76,8 +76,14 @@ type Encoded struct {
 	Enforce Enforce  // limits the target has no place for, which the Builder must hold
 }
 
-// Drop notes a dropped field.
+// maxDropped bounds the dropped fields that are noted: a hostile body has millions, and no one reads so many.
+const maxDropped = 64
+
+// Drop notes a dropped field, unless there are more than anyone reads.
 func (e *Encoded) Drop(name string) {
+	if len(e.Dropped) == maxDropped {
+		return
+	}
 	for _, d := range e.Dropped {
 		if d == name {
 			return

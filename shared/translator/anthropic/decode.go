@@ -40,6 +40,15 @@ type decoder struct {
 	req   *translator.Request
 	calls map[string]struct{} // ids of the calls so far
 	err   *translator.FieldError
+
+	pieces int
+}
+
+// piece counts what takes memory in the hub's request.
+func (d *decoder) piece(list string) {
+	if d.pieces++; d.pieces > translator.MaxPieces {
+		d.fail(spot{}, list, translator.TooManyPieces)
+	}
 }
 
 // spot is where an object stands: a place, and the path from there with a dot behind it.
@@ -223,9 +232,10 @@ func (d *decoder) extras(body []byte) {
 	_ = rawjson.Members(body, func(key, value rawjson.Value) bool {
 		name, _ := key.Text()
 		if value.Kind() != rawjson.Null && !slices.Contains(fields[:], name) && !neutral(name, value) {
+			d.piece("body")
 			d.req.Extras = append(d.req.Extras, translator.Field{Name: name, Value: value.Raw()})
 		}
-		return true
+		return d.err == nil
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 
 // message reads one turn.
 func (d *decoder) message(i int, v rawjson.Value) {
+	d.piece("messages")
 	at := spot{place: translator.At("messages", i)}
 	obj := d.need(at, "", v, rawjson.Object)
 	if obj == nil {
@@ -85,6 +86,7 @@ var blockFields = []string{"type", "text", "citations", "cache_control", "thinki
 
 // block reads a content block.
 func (d *decoder) block(at spot, v rawjson.Value) translator.Block {
+	d.piece("messages")
 	b := translator.Block{Place: at.place}
 	obj := d.need(at, "", v, rawjson.Object)
 	if obj == nil {
@@ -97,6 +99,7 @@ func (d *decoder) block(at spot, v rawjson.Value) translator.Block {
 	case "text":
 		b.Text = d.need(at, "text", m[1], rawjson.String)
 		d.each(d.opt(at, "citations", m[2], rawjson.Array), func(_ int, v rawjson.Value) {
+			d.piece("messages")
 			b.Citations = append(b.Citations, *citation(d.need(at, "citations", v, rawjson.Object)))
 		})
 	case "image":

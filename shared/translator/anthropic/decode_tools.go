@@ -9,6 +9,10 @@ import (
 func (d *decoder) tools(tools, choice rawjson.Value) {
 	seen := map[string]struct{}{}
 	d.each(d.opt(spot{}, "tools", tools, rawjson.Array), func(i int, v rawjson.Value) {
+		if i == translator.MaxTools {
+			d.fail(spot{}, "tools", translator.TooManyTools)
+			return
+		}
 		at := spot{place: translator.At("tools", i)}
 		t := d.tool(at, v)
 		if _, twice := seen[t.Name]; twice {

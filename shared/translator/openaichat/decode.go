@@ -53,6 +53,7 @@ type decoder struct {
 	calls  map[string]bool   // ids of the calls so far
 	legacy map[string]string // name of a function -> id made for its last call
 	began  bool              // the conversation has: system messages are part of it
+	pieces int
 }
 
 // Decode implements translator.Front. Members that are null are absent ones. Unknown members of the body become Extras,
@@ -195,6 +196,7 @@ func (d *decoder) extras(body []byte) {
 				return true
 			}
 		}
+		d.piece("")
 		d.r.Extras = append(d.r.Extras, translator.Field{Name: name, Value: value.Raw()})
 		return d.err == nil
 	})
@@ -217,6 +219,13 @@ func only(v rawjson.Value, s string) bool {
 func (d *decoder) fail(p translator.Place, field, message string) {
 	if d.err == nil {
 		d.err = translator.BadAt(p, field, message)
+	}
+}
+
+// piece counts what takes memory in the hub's request.
+func (d *decoder) piece(list string) {
+	if d.pieces++; d.pieces > translator.MaxPieces {
+		d.fail(translator.Place{}, list, translator.TooManyPieces)
 	}
 }
 

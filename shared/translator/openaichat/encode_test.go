@@ -88,6 +88,43 @@ func TestEncodeMessages(t *testing.T) {
 }
 
 // An id that is too long gets a safe one, the same for the call and for its result.
+// Other dialects let messages stand between calls and their results; this one answers 400 to that.
+func TestEncodeResultsFollowTheirCalls(t *testing.T) {
+	user, assistant, system := translator.RoleUser, translator.RoleAssistant, translator.RoleSystem
+	message := func(role translator.Role, content ...translator.Block) translator.Message {
+		return translator.Message{Role: role, Content: content}
+	}
+	const call = `{"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function","function":{"name":"f","arguments":"{}"}}]}`
+	const both = `{"role":"assistant","content":"then","tool_calls":[{"id":"c1","type":"function","function":{"name":"f","arguments":"{}"}},` +
+		`{"id":"c2","type":"function","function":{"name":"f","arguments":"{}"}}]}`
+	const res1, res2 = `{"role":"tool","tool_call_id":"c1","content":"1"}`, `{"role":"tool","tool_call_id":"c2","content":"2"}`
+	one, two := use("c1", "f", "{}"), use("c2", "f", "{}")
+	for _, c := range []struct {
+		why  string
+		list []translator.Message
+		want string
+	}{
+		{"a user's message comes before the result", []translator.Message{message(assistant, one), message(user, text("u")), message(user, result("c1", false, text("1")))},
+			call + `,` + res1 + `,{"role":"user","content":"u"}`},
+		{"a system message does", []translator.Message{message(assistant, one), message(system, text("s")), message(user, result("c1", false, text("1")), text("u"))},
+			call + `,` + res1 + `,{"role":"system","content":"s"},{"role":"user","content":"u"}`},
+		{"an image of a result stands before another result", []translator.Message{message(assistant, one, text("then"), two), message(user, result("c1", false, text("1"), picture())), message(user, result("c2", false, text("2")))},
+			both + `,` + res1 + `,` + res2 + `,{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}}]}`},
+		{"the calls are apart", []translator.Message{message(assistant, one), message(assistant, text("then"), two), message(user, result("c1", false, text("1")), result("c2", false, text("2")))},
+			both + `,` + res1 + `,` + res2},
+		{"messages of the assistant without calls stay apart", []translator.Message{message(assistant, text("a")), message(assistant, text("b"))},
+			`{"role":"assistant","content":"a"},{"role":"assistant","content":"b"}`},
+	} {
+		enc, err := codec.Encode(&translator.Request{From: core.DialectOpenAIResponses, Messages: c.list}, translator.Target{Model: "m"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := member(t, enc.Body, "messages"); got != "["+c.want+"]" {
+			t.Errorf("%s:\n%s\nwant\n[%s]", c.why, got, c.want)
+		}
+	}
+}
+
 func TestEncodeLongID(t *testing.T) {
 	long := strings.Repeat("x", 41)
 	call := string(encode(t, conversation(translator.RoleAssistant, use(long, "f", `{}`)), "m").Body)

@@ -1,6 +1,7 @@
 package openaichat
 
 import (
+	"slices"
 	"strings"
 
 	"sluice/shared/rawjson"
@@ -14,17 +15,45 @@ const billing = `"x-anthropic-billing-header:`
 func (e *encoder) messages() {
 	e.lit(`,"messages":[`)
 	e.system(e.r.System)
-	for i := range e.r.Messages {
-		switch m := &e.r.Messages[i]; m.Role {
-		case translator.RoleSystem:
-			e.system(m.Content)
-		case translator.RoleAssistant:
-			e.assistant(m)
-		default:
-			e.user(m)
+	for list := e.r.Messages; len(list) > 0; {
+		n := 0 // messages up to the assistant's next
+		for n < len(list) && list[n].Role != translator.RoleAssistant {
+			n++
+		}
+		e.between(list[:n])
+		if list = list[n:]; len(list) > 0 {
+			m := list[0]
+			m.Content = slices.Clip(m.Content)
+			called := calls(&m) // then nothing may stand before the results
+			for list = list[1:]; called && len(list) > 0 && list[0].Role == translator.RoleAssistant; list = list[1:] {
+				m.Content = append(m.Content, list[0].Content...)
+			}
+			e.assistant(&m)
 		}
 	}
 	e.lit("]")
+}
+
+func calls(m *translator.Message) bool {
+	return slices.ContainsFunc(m.Content, func(b translator.Block) bool { return b.Type == translator.BlockToolUse })
+}
+
+// between writes what stands between two messages of the assistant. Results come first: the dialect wants them right
+// after their calls, where others let a user or a system message come in between.
+func (e *encoder) between(list []translator.Message) {
+	media := make([][]*translator.Block, len(list))
+	for i := range list {
+		if list[i].Role != translator.RoleSystem {
+			media[i] = e.results(&list[i])
+		}
+	}
+	for i := range list {
+		if list[i].Role == translator.RoleSystem {
+			e.system(list[i].Content)
+		} else {
+			e.user(&list[i], media[i])
+		}
+	}
 }
 
 // system writes blocks as one message with one text, which every server of the dialect takes.
@@ -50,17 +79,24 @@ func (e *encoder) marked(b *translator.Block) {
 	}
 }
 
-// user writes a user's message. The results of calls come first, a message each; their images have no place in them and
-// go into the user's message that follows.
-func (e *encoder) user(m *translator.Message) {
-	var media []*translator.Block
+// results writes the results of calls, a message each, and returns their images: these have no place in them and go into
+// the user's message that follows.
+func (e *encoder) results(m *translator.Message) (media []*translator.Block) {
+	for i := range m.Content {
+		if b := &m.Content[i]; b.Type == translator.BlockToolResult {
+			e.marked(b)
+			media = append(media, e.result(b)...)
+		}
+	}
+	return media
+}
+
+// user writes the rest of a user's message, after the media of its results.
+func (e *encoder) user(m *translator.Message, media []*translator.Block) {
 	var parts []*translator.Block
 	for i := range m.Content {
-		b := &m.Content[i]
-		e.marked(b)
-		if b.Type == translator.BlockToolResult {
-			media = append(media, e.result(b)...)
-		} else {
+		if b := &m.Content[i]; b.Type != translator.BlockToolResult {
+			e.marked(b)
 			parts = append(parts, b)
 		}
 	}

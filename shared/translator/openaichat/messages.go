@@ -43,6 +43,7 @@ const (
 )
 
 func (d *decoder) message(p translator.Place, el rawjson.Value) {
+	d.piece("messages")
 	if el.Kind() != rawjson.Object {
 		d.fail(p, "", "must be an object")
 		return
@@ -148,7 +149,7 @@ func (d *decoder) assistant(v *[12]rawjson.Value, p translator.Place) []translat
 // call reads one of tool_calls.
 func (d *decoder) call(el rawjson.Value, p translator.Place, at string) translator.Block {
 	b := translator.Block{Type: translator.BlockToolUse, Place: p}
-	if el.Kind() != rawjson.Object {
+	if d.piece("messages"); el.Kind() != rawjson.Object {
 		d.fail(p, at, "must be an object")
 		return b
 	}
@@ -219,7 +220,7 @@ func (d *decoder) thinking(v *[12]rawjson.Value, p translator.Place) []translato
 
 // detail reads one of reasoning_details; ok is false for those that are of no use to the upstream they came from.
 func (d *decoder) detail(el rawjson.Value, p translator.Place, at string) (b translator.Block, ok bool) {
-	if el.Kind() != rawjson.Object {
+	if d.piece("messages"); el.Kind() != rawjson.Object {
 		d.fail(p, at, "must be an object")
 		return b, false
 	}

@@ -42,7 +42,7 @@ func (d *decoder) content(v rawjson.Value, p translator.Place, who speaker) []tr
 // part reads one part. The names that the Responses API has for the same parts are taken too: Cursor mixes them (D49).
 func (d *decoder) part(el rawjson.Value, p translator.Place, who speaker) translator.Block {
 	b := translator.Block{Place: p}
-	if el.Kind() != rawjson.Object {
+	if d.piece("messages"); el.Kind() != rawjson.Object {
 		d.fail(p, "", "must be an object")
 		return b
 	}

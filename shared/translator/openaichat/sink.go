@@ -103,7 +103,13 @@ func (s *sink) text(dst []byte, e *translator.Event) []byte {
 	dst = append(dst, name...)
 	dst = append(dst, e.Data...)
 	dst = append(dst, `},"logprobs":{"content":`...)
+	from := len(dst)
 	dst = append(dst, e.Logprobs...)
+	for i := from; i < len(dst); i++ { // a line end of the upstream's formatting would end the event's data
+		if dst[i] == '\n' || dst[i] == '\r' {
+			dst[i] = ' '
+		}
+	}
 	dst = append(dst, `,"refusal":null},"finish_reason":null}]`...)
 	return append(dst, s.end...)
 }

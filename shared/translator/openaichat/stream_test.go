@@ -391,3 +391,15 @@ func TestSourceLogprobs(t *testing.T) {
 		t.Errorf("%s, logprobs %s", told(&r), r.Logprobs)
 	}
 }
+
+// An upstream that formats its events over several lines must not break those of the client.
+func TestSinkLogprobsOnSeveralLines(t *testing.T) {
+	var out []byte
+	sink := codec.NewSink(translator.ReplyOptions{ID: "r", Model: "m"})
+	b := translator.NewBuilder(func(e *translator.Event) { out = sink.Event(out, e) })
+	b.Start("")
+	b.Text(translator.Raw(`"x"`), translator.Raw("[\n{\"token\":\r\n\"x\"}\n]"))
+	if strings.Count(string(out), "\n") != 4 || strings.Contains(string(out), "\r") || !strings.Contains(string(out), `"content":[ {"token":  "x"} ]`) {
+		t.Errorf("got %q", out)
+	}
+}

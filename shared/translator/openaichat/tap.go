@@ -19,7 +19,8 @@ type tap struct {
 	finished bool   // a finish_reason came
 	status   translator.Status
 	usage    translator.Usage
-	sized    bool
+	counted  bool  // there is an output count
+	sized    bool  // and it is the last
 	bytes    int64 // of content
 	envelope int64 // what of an event with content is not that
 }
@@ -115,6 +116,7 @@ func (t *tap) event(ev sse.Event) (out []byte, same bool) {
 			return nil, false
 		}
 		t.status.Ended = true
+		t.sized = t.sized || t.counted // nothing more is coming, whatever stood beside the last count
 		return ev.Raw, true
 	}
 	c, err := readChunk(data)
@@ -161,8 +163,9 @@ func (t *tap) look(c *chunk, size int) {
 			return true
 		})
 	}
-	if set(c.usage) && readUsage(c.usage, &t.usage) && (t.finished || !choices) {
-		t.sized = true
+	if set(c.usage) && readUsage(c.usage, &t.usage) {
+		t.counted = t.counted || t.usage.Output > 0
+		t.sized = t.sized || t.finished || !choices
 	}
 }
 

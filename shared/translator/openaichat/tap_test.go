@@ -47,6 +47,22 @@ func TestTapPasses(t *testing.T) {
 	}
 }
 
+// OpenRouter's usage comes in a chunk with an empty delta, after the one with the finish_reason, which is not read when
+// content has come: what it says is still the last word.
+func TestTapUsageBesideAnEmptyDelta(t *testing.T) {
+	chunk := func(delta, finish, usage string) string {
+		return `{"id":"u","model":"m","choices":[{"index":0,"delta":` + delta + `,"finish_reason":` + finish + `}]` + usage + `}`
+	}
+	text := `{"content":"` + strings.Repeat("much longer than its tokens ", 40) + `"}`
+	in := events(chunk(`{"content":"x"}`, "null", ""), chunk(text, "null", ""), chunk(`{}`, `"stop"`, ""), chunk(`{"content":""}`, "null", `,"usage":{"prompt_tokens":5,"completion_tokens":9}`))
+	for _, one := range []bool{true, false} {
+		_, tap := passed(translator.TapOptions{}, in+"data: [DONE]\n\n", one)
+		if tokens, estimated := tap.Tokens(); estimated || tokens.Input != 5 || tokens.Output != 9 {
+			t.Errorf("one by one %v: tokens %+v, estimated %v", one, tokens, estimated)
+		}
+	}
+}
+
 // Cut off anywhere, a stream has not ended, and its tokens are an estimate until the usage came.
 func TestTapCuts(t *testing.T) {
 	for _, c := range streams {

@@ -39,6 +39,10 @@ func (d *decoder) list(v rawjson.Value, field string, fn func(p translator.Place
 	}
 	i := 0
 	_ = rawjson.Elements(list, func(el rawjson.Value) bool {
+		if i == translator.MaxTools {
+			d.fail(translator.Place{}, field, translator.TooManyTools)
+			return false
+		}
 		p := translator.At(field, i)
 		if el.Kind() != rawjson.Object {
 			d.fail(p, "", "must be an object")
@@ -209,6 +213,10 @@ func (d *decoder) allowed(c *translator.ToolChoice, v rawjson.Value, at string) 
 	}
 	i := 0
 	_ = rawjson.Elements(list, func(el rawjson.Value) bool {
+		if i == translator.MaxTools {
+			d.fail(translator.Place{}, at, translator.TooManyTools)
+			return false
+		}
 		at := at + "[" + strconv.Itoa(i) + "]"
 		i++
 		o, ok := d.object(el, translator.Place{}, at, "type", "function", "custom", "name")

@@ -58,6 +58,9 @@ type decoder struct {
 	f     [fCount]rawjson.Value
 	req   *translator.Request
 	tools names // of the tools, by the client's name
+	again bool  // a tool may be declared once more
+
+	toolCount, pieces int
 
 	calls  map[string]string // ids of the calls so far, and ids of their items, to ids of calls
 	stored bool              // earlier turns are at the upstream: a result may be of a call that is not here
@@ -103,6 +106,9 @@ func (d *decoder) members(body []byte) error {
 			return true
 		}
 		name := text(key)
+		if bad = d.piece(""); bad != nil {
+			return false
+		}
 		d.req.Extras = append(d.req.Extras, translator.Field{Name: name, Value: v.Raw()})
 		d.stored = d.stored || name == "conversation" || name == "prompt"
 		return true
@@ -119,6 +125,14 @@ func (d *decoder) members(body []byte) error {
 		}
 	}
 	d.stored = d.stored || given(d.f[fPrevious])
+	return nil
+}
+
+// piece counts what takes memory in the hub's request.
+func (d *decoder) piece(list string) error {
+	if d.pieces++; d.pieces > translator.MaxPieces {
+		return translator.Bad(list, translator.TooManyPieces)
+	}
 	return nil
 }
 

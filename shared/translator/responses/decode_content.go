@@ -23,6 +23,9 @@ func (it *item) content(v rawjson.Value, field string, role translator.Role) ([]
 	}
 	var blocks []translator.Block
 	err := each(v, func(j int, e rawjson.Value) error {
+		if err := it.d.piece("input"); err != nil {
+			return err
+		}
 		pt := part{p: it.p.Part(j)}
 		if field != "content" { // a place's second index is that of content
 			pt.p, pt.field = it.p, field+"["+itoa(j)+"]"

@@ -35,6 +35,7 @@ func itemNames() [iCount]string {
 
 // item is one item of the input.
 type item struct {
+	d *decoder
 	f [iCount]rawjson.Value
 	p translator.Place
 }
@@ -79,7 +80,10 @@ func (d *decoder) input() error {
 	}
 	names := itemNames()
 	err := each(v, func(i int, e rawjson.Value) error {
-		it := &item{p: translator.At("input", i)}
+		if err := d.piece("input"); err != nil {
+			return err
+		}
+		it := &item{d: d, p: translator.At("input", i)}
 		if e.Kind() != rawjson.Object {
 			return it.bad("", "must be an object")
 		}
@@ -110,6 +114,8 @@ func (d *decoder) item(it *item) error {
 		return d.shellCall(it)
 	case typeFunctionOut, typeCustomOut, typeShellOut:
 		return d.output(it)
+	case typeAdded:
+		return nil // read with the tools
 	case "item_reference":
 		return it.bad("type", "refers to an item that the API keeps; send the item itself, and store:false")
 	case "compaction", "compaction_summary", "compaction_trigger", "context_compaction":

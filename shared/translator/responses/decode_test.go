@@ -254,7 +254,7 @@ func TestDecode_Refuses(t *testing.T) {
 		{"a namespace without tools", body(`"input":"x","tools":[{"type":"namespace","name":"a"}]`), "tools[0].tools"},
 		{"a namespace's tool", body(`"input":"x","tools":[{"type":"namespace","name":"a","tools":[{"type":"function"}]}]`), "tools[0].tools[0].name"},
 		{"a name twice in a namespace", body(`"input":"x","tools":[{"type":"namespace","name":"a","tools":[{"type":"function","name":"f"},{"type":"function","name":"f"}]}]`), "tools[0].tools[1].name"},
-		{"a namespace in a namespace", body(`"input":"x","tools":[{"type":"namespace","name":"a","tools":[{"type":"namespace","name":"b","tools":[]}]}]`), "tools[0].tools"},
+		{"a namespace in a namespace", body(`"input":"x","tools":[{"type":"namespace","name":"a","tools":[{"type":"namespace","name":"b","tools":[]}]}]`), "tools[0].tools[0].type"},
 		{"tool_choice", body(`"input":"x","tool_choice":7`), "tool_choice"},
 		{"a word for tool_choice", body(`"input":"x","tool_choice":"any"`), "tool_choice"},
 		{"a choice without a type", body(`"input":"x","tool_choice":{"name":"f"}`), "tool_choice.type"},

@@ -79,15 +79,15 @@ func (n *names) of(namespace, name string) string {
 // readTools reads tools.
 func (d *decoder) readTools() error {
 	d.tools = names{taken: map[string]bool{}, flat: map[[2]string]string{}, count: map[string]int{}}
-	v := d.f[fTools]
-	if !v.Exists() {
-		d.tools.shell = shellName
-		return nil
+	if v := d.f[fTools]; v.Exists() {
+		if v.Kind() != rawjson.Array {
+			return wrongKind("tools", rawjson.Array, v)
+		}
+		if err := each(v, func(i int, e rawjson.Value) error { return d.tool(e, translator.At("tools", i), "", "") }); err != nil {
+			return err
+		}
 	}
-	if v.Kind() != rawjson.Array {
-		return wrongKind("tools", rawjson.Array, v)
-	}
-	if err := each(v, func(i int, e rawjson.Value) error { return d.tool(e, translator.At("tools", i), "", "") }); err != nil {
+	if err := d.addedTools(); err != nil {
 		return err
 	}
 	// tools with names of their own keep them, so the others come second
@@ -134,8 +134,11 @@ var toolFields = [...]struct {
 	{"function", rawjson.Object}, {"custom", rawjson.Object}, {"tools", rawjson.Array},
 }
 
-// tool reads one tool; field is the path to it within the place, empty for a tool that is not in a namespace.
+// tool reads one tool; field is the path to it within the place, empty for an element of tools.
 func (d *decoder) tool(e rawjson.Value, p translator.Place, field, namespace string) error {
+	if d.toolCount++; d.toolCount > translator.MaxTools {
+		return translator.Bad("tools", translator.TooManyTools)
+	}
 	if e.Kind() != rawjson.Object {
 		return translator.BadAt(p, field, "must be an object")
 	}
@@ -161,7 +164,7 @@ func (d *decoder) tool(e rawjson.Value, p translator.Place, field, namespace str
 	case typeToolFunction, typeToolCustom:
 		return d.named(m, kind == typeToolCustom, p, field, namespace)
 	case typeNamespace:
-		return d.namespace(m, p, namespace)
+		return d.namespace(m, p, field, namespace)
 	case typeToolShell:
 		d.req.Tools = append(d.req.Tools, translator.Tool{Type: translator.ToolShell, Place: p, Description: shellDescription, Schema: shellSchema})
 		return nil
@@ -224,36 +227,40 @@ func (d *decoder) named(m [len(toolFields)]rawjson.Value, custom bool, p transla
 	if given(m[6]) {
 		t.Defer = m[6].Raw()
 	}
+	twice, of := d.tools.taken[t.Name], ""
 	if namespace == "" {
-		if d.tools.taken[t.Name] {
-			return translator.BadAt(p, join(field, "name"), "is the name of another tool, too")
-		}
 		d.tools.taken[t.Name] = true
 	} else {
 		key := [2]string{namespace, t.Name}
-		if _, ok := d.tools.flat[key]; ok {
-			return translator.BadAt(p, join(field, "name"), "is the name of another tool of the namespace, too")
-		}
+		_, twice = d.tools.flat[key]
+		of = " of the namespace"
 		d.tools.flat[key] = ""
 		t.Name, t.Original, t.Namespace = "", t.Name, namespace
 	}
-	d.req.Tools = append(d.req.Tools, t)
+	switch {
+	case !twice:
+		d.req.Tools = append(d.req.Tools, t)
+	case d.again:
+		d.replace(t)
+	default:
+		return translator.BadAt(p, join(field, "name"), "is the name of another tool"+of+", too")
+	}
 	return nil
 }
 
 // namespace reads the tools of a namespace.
-func (d *decoder) namespace(m [len(toolFields)]rawjson.Value, p translator.Place, outer string) error {
+func (d *decoder) namespace(m [len(toolFields)]rawjson.Value, p translator.Place, field, outer string) error {
 	name := text(m[1])
 	switch {
 	case outer != "":
-		return translator.BadAt(p, "tools", "a namespace within a namespace is not allowed")
+		return translator.BadAt(p, join(field, "type"), "a namespace within a namespace is not allowed")
 	case name == "":
-		return translator.BadAt(p, "name", "is required")
+		return translator.BadAt(p, join(field, "name"), "is required")
 	case !given(m[9]):
-		return translator.BadAt(p, "tools", "is required")
+		return translator.BadAt(p, join(field, "tools"), "is required")
 	}
 	return each(m[9], func(i int, e rawjson.Value) error {
-		return d.tool(e, p, "tools["+itoa(i)+"]", name)
+		return d.tool(e, p, join(field, "tools["+itoa(i)+"]"), name)
 	})
 }
 
@@ -311,6 +318,9 @@ func (d *decoder) choiceObject(c *translator.ToolChoice, v rawjson.Value) error 
 	}
 	c.Allowed = []string{}
 	err := each(m[2], func(i int, e rawjson.Value) error {
+		if i == translator.MaxTools {
+			return translator.Bad("tool_choice.tools", translator.TooManyTools)
+		}
 		name, err := d.chosen(e, "tool_choice.tools["+itoa(i)+"]")
 		c.Allowed = append(c.Allowed, name)
 		return err

@@ -24,7 +24,7 @@ type encoder struct {
 // Encode implements translator.Back. Nothing is kept at the upstream (store:false); reasoning comes back encrypted.
 func (Codec) Encode(r *translator.Request, t translator.Target) (*translator.Encoded, error) {
 	w := &encoder{r: r, t: t, e: &translator.Encoded{}, custom: map[string]bool{}, think: reasons(t.Model)}
-	w.dst = make([]byte, 0, 4096)
+	w.dst = make([]byte, 0, size(r))
 	w.dst = append(w.dst, `{"model":`...)
 	w.dst = appendString(w.dst, t.Model)
 	for _, step := range []func() error{w.extras, w.conversation, w.writeTools, w.writeChoice, w.writeReasoning, w.writeText, w.limits} {
@@ -36,6 +36,27 @@ func (Codec) Encode(r *translator.Request, t translator.Target) (*translator.Enc
 	w.dst = append(w.dst, '}')
 	w.e.Body = w.dst
 	return w.e, nil
+}
+
+// size is about what a body needs, so that its buffer need not grow.
+func size(r *translator.Request) int {
+	n := 4096
+	for i := range r.Tools {
+		n += 256 + len(r.Tools[i].Description) + len(r.Tools[i].Schema)
+	}
+	for i := range r.Messages {
+		n += blocksSize(r.Messages[i].Content)
+	}
+	return n + blocksSize(r.System)
+}
+
+func blocksSize(blocks []translator.Block) int {
+	n := 0
+	for i := range blocks {
+		b := &blocks[i]
+		n += 160 + len(b.Text) + len(b.Signature) + len(b.Input)*9/8 + len(b.Media.Data) + blocksSize(b.Content)
+	}
+	return n
 }
 
 // member appends the beginning of a member.

@@ -46,8 +46,11 @@ func (w *replyWriter) text(b *translator.Block, logs raw) {
 	w.open = true
 	w.refused = w.refused || b.Refusal
 	var notes []byte
-	for i := range b.Citations {
-		notes = appendAnnotation(appendComma(notes, i == 0), &b.Citations[i], inner(b.Text))
+	if len(b.Citations) > 0 {
+		chars := characters(inner(b.Text))
+		for i := range b.Citations {
+			notes = appendAnnotation(appendComma(notes, i == 0), &b.Citations[i], chars)
+		}
 	}
 	w.parts = appendPart(appendComma(w.parts, len(w.parts) == 0), b.Refusal, inner(b.Text), notes, inner(logs))
 }

@@ -27,6 +27,8 @@ type sink struct {
 	text    []byte // its strings so far, without quotes
 	notes   []byte // annotations, joined by commas
 	noted   int
+	chars   int64 // of the text up to counted, which only citations need
+	counted int
 	logs    []byte // logprobs, joined by commas
 	sig     raw    // of thinking
 	summary bool   // the thinking's part has begun
@@ -159,7 +161,7 @@ func (s *sink) done(dst, body []byte) []byte {
 // start begins a block.
 func (s *sink) start(dst []byte, b *translator.Block) []byte {
 	s.text, s.notes, s.logs, s.sig = s.text[:0], s.notes[:0], s.logs[:0], nil
-	s.noted, s.summary = 0, false
+	s.noted, s.summary, s.chars, s.counted = 0, false, 0, 0
 	if b.Type != translator.BlockText {
 		dst = s.closeMessage(dst)
 	}

@@ -85,7 +85,9 @@ func (s *sink) cite(dst []byte, e *translator.Event) []byte {
 	if e.Block.Type != translator.BlockText || e.Block.Refusal {
 		return dst
 	}
-	note := appendAnnotation(nil, e.Citation, s.text)
+	s.chars += characters(s.text[s.counted:])
+	s.counted = len(s.text)
+	note := appendAnnotation(nil, e.Citation, s.chars)
 	dst = append(s.atPart(s.open(dst, "response.output_text.annotation.added")), `,"annotation_index":`...)
 	dst = append(appendInt(dst, int64(s.noted)), `,"annotation":`...)
 	dst = s.close(append(dst, note...))
@@ -97,12 +99,15 @@ func (s *sink) cite(dst []byte, e *translator.Event) []byte {
 	return dst
 }
 
-// appendAnnotation appends a citation; text is the inside of the citing string so far, all of which it stands for when
-// its place is unknown.
-func appendAnnotation(dst []byte, c *translator.Citation, text []byte) []byte {
+// characters counts those of a string's inside.
+func characters(text []byte) int64 { return int64(utf8.RuneCountInString(quoted(text).Text())) }
+
+// appendAnnotation appends a citation; chars is the length of the citing text so far, all of which it stands for when its
+// place is unknown.
+func appendAnnotation(dst []byte, c *translator.Citation, chars int64) []byte {
 	start, end := c.Start, c.End
 	if start < 0 || end < start {
-		start, end = 0, int64(utf8.RuneCountInString(quoted(text).Text()))
+		start, end = 0, chars
 	}
 	if c.URL == nil {
 		dst = append(dst, `{"type":"file_citation","file_id":"","filename":`...)

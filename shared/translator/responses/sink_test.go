@@ -3,6 +3,7 @@ package responses_test
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -249,5 +250,33 @@ func TestThinkingComesBack(t *testing.T) {
 		if got.Type != b.Type || !bytes.Equal(got.Text, b.Text) || !bytes.Equal(got.Signature, b.Signature) {
 			t.Errorf("got %+v, want %+v", got, b)
 		}
+	}
+}
+
+// A citation of no known place stands for the text so far, and finding that out must not cost a reading of all of it.
+func TestSink_CitationsOfALongText(t *testing.T) {
+	var out []byte
+	took := func(text string) time.Duration {
+		sink := codec.NewSink(options(t))
+		b := translator.NewBuilder(func(e *translator.Event) { out = sink.Event(out, e) })
+		b.Start("")
+		b.Text(translator.Quote(text), nil)
+		out = out[:0]
+		start := time.Now()
+		for range 4000 {
+			b.Cite(&translator.Citation{Title: translator.Raw(`"f.pdf"`), Start: -1, End: -1})
+			out = out[:0]
+		}
+		d := time.Since(start)
+		b.Text(translator.Raw(`"\u00e9\n!"`), nil)
+		b.Cite(&translator.Citation{Title: translator.Raw(`"f.pdf"`), Start: -1, End: -1})
+		if want := `"index":` + strconv.Itoa(len(text)+3) + "}"; !bytes.Contains(out, []byte(want)) {
+			t.Errorf("no %s in %.300s", want, out)
+		}
+		return d
+	}
+	few, many := min(took("ab"), took("ab")), min(took(strings.Repeat("ab", 100_000)), took(strings.Repeat("ab", 100_000)))
+	if many > 20*few+20*time.Millisecond {
+		t.Errorf("4,000 citations of 2 characters took %v, of 200,000 %v", few, many)
 	}
 }
