@@ -91,11 +91,10 @@ func (x *exchange) wire(n *core.Node) *dialect {
 // The members of a body that routing reads, by dialect; the rest of it is only scanned. The first ones are the same in all.
 var (
 	lookAnthropic = []string{"model", "stream", "metadata", "prompt_cache_key", "system", "messages"}
-	lookOpenAI    = []string{"model", "stream", "user", "prompt_cache_key", "instructions", "messages", "input", "tools", "stream_options",
-		"store", "previous_response_id"}
+	lookOpenAI    = []string{"model", "stream", "user", "prompt_cache_key", "instructions", "messages", "input", "tools", "stream_options"}
 )
 
-const lookMost = 11
+const lookMost = 9
 
 // look reads model, stream and session hints from the body.
 func (x *exchange) look() error {
@@ -129,7 +128,7 @@ func (x *exchange) look() error {
 		x.session(userOf(v[2]), v[3], v[4], v[5])
 		return nil
 	}
-	x.options, x.store, x.previous = v[8], v[9], v[10]
+	x.options = v[8]
 	user, _ := v[2].Text()
 	messages := v[5]
 	if x.client == dialectResponses || v[6].Exists() && !v[5].Exists() { // Cursor sends Responses bodies to chat (D49)

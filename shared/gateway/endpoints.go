@@ -54,6 +54,7 @@ func (x *exchange) prepare() error {
 func (x *exchange) freeBody() {
 	x.g.bodies.used.Add(-x.reserved)
 	x.reserved = 0
+	clear(x.plans) // a stream may go on for an hour
 	if x.hub != nil {
 		x.hub.Forget() // it is a view of the body
 	}

@@ -43,17 +43,18 @@ type exchange struct {
 	routed string        // what the account's map makes of it
 	sess   string        // affinity
 
-	// OpenAI's
-	options, store, previous rawjson.Value // stream_options, store, previous_response_id
-	mixed                    bool          // a chat body that no chat upstream would take as it is
+	options rawjson.Value // OpenAI's stream_options
+	mixed   bool          // a chat body that no chat upstream would take as it is
 
 	hub      *translator.Request // the body, decoded when a node needs it
 	hubErr   error
 	reserved int64         // bytes of translated bodies
+	plans    []*plan       // that hold them
 	unfit    error         // why the last node that cannot express the request cannot
 	absorbed time.Duration // waited for limits of upstreams
 	only     *dialect      // nil: any; else only nodes that speak it have the endpoint
 	state    *keeper       // nil: nothing of the conversation is kept
+	previous []byte        // previous_response_id as the client wrote it, where the conversation goes on; nil: none
 
 	watch    *watch
 	trial    bool           // the attempt is a failed node's trial
@@ -191,8 +192,9 @@ func (x *exchange) end() {
 			x.g.o.Log.Warn("node state not saved", "request_id", x.info.ID, "error", err)
 		}
 	}
-	if x.state != nil {
-		x.state.save()
+	if k := x.state; k != nil {
+		x.state = nil
+		k.free()
 	}
 	if x.admitted && !x.done {
 		x.settle(ctx)

@@ -88,6 +88,7 @@ func (c *candidates) refresh() {
 // forward tries nodes until one answers, and makes sure that the client gets an answer. try makes one attempt.
 func (x *exchange) forward(try func(context.Context, *attempt) outcome) {
 	c := x.candidates()
+	x.plans = c.plans
 	if x.name != "" {
 		x.routed = router.Resolve(&x.account.Account, c.list, x.name)
 	}
@@ -110,6 +111,12 @@ func (x *exchange) forward(try func(context.Context, *attempt) outcome) {
 					c.list[i].Tried = false
 				}
 				continue
+			}
+			if x.r.Context().Err() != nil { // while it waited
+				if out := x.interrupted(); !out.done {
+					x.giveUp(out, choice)
+				}
+				return
 			}
 			if x.rec.Attempts > 0 && x.rec.Attempts < maxAttempts && pass+1 < x.retryMax() && c.nextPass() {
 				pass++

@@ -59,6 +59,7 @@ func TestD44_CompressedBodies(t *testing.T) {
 		{"unknown", "br", chatPlain, 400},
 		{"two", "gzip, zstd", chatPlain, 400},
 		{"empty", "gzip", "", 400},
+		{"empty zstd", "zstd", "", 400},
 	} {
 		up.Reset()
 		got := r.do("POST", chatPath, c.body, "Content-Encoding", c.encoding)
@@ -178,6 +179,10 @@ func TestD49_CursorsBodies(t *testing.T) {
 				if got.status != 200 || !strings.HasSuffix(got.body, "data: [DONE]\n\n") || !strings.Contains(got.body, `"chat.completion.chunk"`) {
 					t.Errorf("got %d %s for %s", got.status, got.body, body)
 				}
+				got = r.do("POST", chatPath, strings.Replace(body, `{"model":"m"`, `{"model":"m","stream":true,"stream_options":{"include_usage":true}`, 1))
+				if got.status != 200 || strings.Count(got.body, `"choices":[],"usage":{`) != 1 {
+					t.Errorf("no usage though asked for: %d %s for %s", got.status, got.body, body)
+				}
 			}
 		})
 	}
@@ -222,6 +227,40 @@ func TestD40_ShortLimitsAreAbsorbed(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A client that leaves while a limit is waited out is recorded as gone, not as limited, also when nothing was sent for it.
+func TestD40_GoneWhileALimitIsAbsorbed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, gateway.Settings{}, "a")
+		b.up.queue(refusing(429, "rate_limit_error", "slow down", "Retry-After", "25"))
+		b.serveAt(t, chatPath, chatPlain)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		w := newClient(t)
+		q := httptest.NewRequestWithContext(ctx, http.MethodPost, responsesPath, strings.NewReader(responsesPlain))
+		q.Header.Set("X-Api-Key", proxyKey)
+		b.handler.ServeHTTP(w, q)
+		records := b.records()
+		if rec := records[len(records)-1]; len(records) != 2 || rec.Status != 499 || rec.ErrorCode != "client_gone" || rec.Attempts != 0 {
+			t.Errorf("recorded %+v", records)
+		}
+	})
+}
+
+// Stop sequences that the upstream has no place for are looked for in every piece of text: there is a bound to that.
+func TestEnforcedStopsAreBounded(t *testing.T) {
+	r := newRig(t)
+	up := r.fakeOpenAI("a", "chat")
+	body := func(stop string) string {
+		return `{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hi"}],"stop_sequences":[` + stop + `]}`
+	}
+	for _, stop := range []string{`"x"` + strings.Repeat(`,"x"`, 256), strings.Repeat(`"`+strings.Repeat("x", 4000)+`",`, 4) + `"` + strings.Repeat("x", 400) + `"`} {
+		wantError(t, r.post(body(stop)), 400, "invalid_request_error", "stop_sequences")
+	}
+	if got := r.post(body(`"x"` + strings.Repeat(`,"x"`, 255))); got.status != 200 || up.Count() != 1 {
+		t.Errorf("got %d %s", got.status, got.body)
 	}
 }
 

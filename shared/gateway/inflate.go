@@ -59,17 +59,17 @@ func badEncoding(name string) error {
 	return core.E(core.CodeInvalid, "The request body is not valid "+name+", as its Content-Encoding says.")
 }
 
-// fill reads src to its end, at most max bytes, into a buffer of at first about size bytes.
-func (b *body) fill(src io.Reader, max, size int64) error {
-	if err := b.grow(min(size, max, bodyAtOnce)); err != nil {
+// fill reads src to its end, at most limit bytes, into a buffer of at first about size bytes.
+func (b *body) fill(src io.Reader, limit, size int64) error {
+	if err := b.grow(min(max(size, 1), limit, bodyAtOnce)); err != nil {
 		return err
 	}
 	for {
 		n, err := src.Read(b.buf[len(b.buf):cap(b.buf)])
 		b.buf = b.buf[:len(b.buf)+n]
 		switch {
-		case int64(len(b.buf)) > max:
-			return tooLarge(max)
+		case int64(len(b.buf)) > limit:
+			return tooLarge(limit)
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:

@@ -3,8 +3,8 @@ package gateway
 import (
 	"context"
 	"io"
-	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +24,8 @@ const (
 	maxModelLists  = 1000            // nodes whose lists are kept
 	maxModels      = 5000            // names taken of one node
 	maxModelBody   = 4 << 20
+	maxListed      = 64 << 20 // bytes of all lists that are kept
+	maxAsked       = 16       // nodes asked at a time
 )
 
 // models serves GET /v1/models and /v1/models/{id}. Where one node alone would answer, its answer passes as it is; else the
@@ -65,7 +67,11 @@ func (x *exchange) lone() bool {
 			only = n
 		}
 	}
-	return only != nil && (only.Kind == core.KindAnthropic) == (x.client == dialectAnthropic) && only.Kind != core.KindAmazonQ &&
+	kind := core.KindOpenAI
+	if x.client == dialectAnthropic {
+		kind = core.KindAnthropic
+	}
+	return only != nil && only.Kind == kind &&
 		len(only.Models)+len(only.ModelMap)+len(x.account.ModelMap)+len(x.key.Models) == 0
 }
 
@@ -80,6 +86,7 @@ func (x *exchange) listModels(ask bool) {
 	list := x.gatherModels(ask)
 	var body []byte
 	if id, ok := strings.CutPrefix(x.path, "/v1/models/"); ok {
+		id, _ = url.PathUnescape(id) // which route has done before; names may have slashes
 		i := slices.IndexFunc(list, func(m model) bool { return m.id == id })
 		if i < 0 {
 			x.fail(core.E(core.CodeNotFound, "model: "+clip(id, 100)+" is served by no node of this account."))
@@ -134,6 +141,7 @@ func (x *exchange) askNodes(ask bool) [][]model {
 	ctx, cancel := context.WithTimeout(x.r.Context(), modelsPatience)
 	defer cancel()
 	var wg sync.WaitGroup
+	asking := make(chan struct{}, maxAsked)
 	for i := range nodes {
 		n := &nodes[i]
 		if !router.Open(&n.Node) {
@@ -146,7 +154,9 @@ func (x *exchange) askNodes(ask bool) [][]model {
 		wg.Go(func() {
 			var list []model
 			if ask {
+				asking <- struct{}{} // those who hold a place give it back when ctx ends
 				list = x.g.askNode(ctx, n)
+				<-asking
 			}
 			if list != nil {
 				x.g.lists.put(n, list, x.g.o.Now())
@@ -200,7 +210,7 @@ func (g *Gateway) askNode(ctx context.Context, n *directory.Node) []model {
 		m.id, _ = v[0].Text()
 		m.name, _ = v[1].Text()
 		m.owner, _ = v[2].Text()
-		if m.id != "" && len(m.id) <= 256 {
+		if m.id != "" && len(m.id) <= 256 && len(m.name) <= 256 && len(m.owner) <= 256 {
 			list = append(list, m.filled(n.Kind))
 		}
 		return len(list) < maxModels
@@ -270,14 +280,16 @@ func (x *exchange) appendModel(b []byte, m *model) []byte {
 
 // modelLists keeps what nodes listed. It is safe for concurrent use.
 type modelLists struct {
-	mu sync.Mutex
-	m  map[string]modelList
+	mu   sync.Mutex
+	m    map[string]modelList
+	size int // of all
 }
 
 type modelList struct {
 	base  string // address it came from
 	until time.Time
 	list  []model
+	size  int // bytes, about
 }
 
 func (l *modelLists) get(n *directory.Node, now time.Time) ([]model, bool) {
@@ -293,8 +305,16 @@ func (l *modelLists) put(n *directory.Node, list []model, now time.Time) {
 	if l.m == nil {
 		l.m = make(map[string]modelList)
 	}
-	if len(l.m) >= maxModelLists {
-		maps.DeleteFunc(l.m, func(string, modelList) bool { return true })
+	e := modelList{base: n.BaseURL, until: now.Add(modelsFresh), list: list}
+	for i := range list {
+		e.size += 64 + len(list[i].id) + len(list[i].name) + len(list[i].owner)
 	}
-	l.m[n.ID] = modelList{base: n.BaseURL, until: now.Add(modelsFresh), list: list}
+	l.size -= l.m[n.ID].size
+	delete(l.m, n.ID)
+	if len(l.m) >= maxModelLists || l.size+e.size > maxListed {
+		clear(l.m)
+		l.size = 0
+	}
+	l.m[n.ID] = e
+	l.size += e.size
 }

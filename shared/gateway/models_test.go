@@ -113,6 +113,36 @@ func TestD19_ModelsAreListedWithin3SecondsWhateverTheNodesDo(t *testing.T) {
 	}
 }
 
+// SDKs escape the slash of such a name when they ask for the one model.
+func TestModels_NameWithASlash(t *testing.T) {
+	r := newRig(t)
+	for _, name := range []string{"a", "b"} { // two, so that the list is the gateway's
+		r.node(name, upstreamtest.NewOpenAI(t, upstreamtest.WithModels("meta/llama", "x[1m]")).BaseURL(), openaiNode("chat"))
+	}
+	for path, want := range map[string]string{"/v1/models/meta%2Fllama": `"id":"meta/llama"`, "/openai/v1/models/x%5B1m%5D": `"id":"x[1m]"`} {
+		if got := r.do("GET", path, "", "X-Api-Key", "", "Authorization", "Bearer "+proxyKey); got.status != 200 || !strings.Contains(got.body, want) {
+			t.Errorf("%s: got %d %s", path, got.status, got.body)
+		}
+	}
+}
+
+// Names of absurd lengths are none: a list is kept in memory, and upstreams may be hostile.
+func TestModels_LongNamesAreLeftOut(t *testing.T) {
+	r := newRig(t)
+	long := strings.Repeat("x", 257)
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"data":[{"id":"good"},{"id":"` + long + `"},{"id":"b","owned_by":"` + long + `"},{"id":"c","display_name":"` + long + `"},{"id":"fine"}]}`))
+	}))
+	defer up.Close()
+	r.node("a", up.URL)
+	r.node("b", up.URL)
+	got := r.do("GET", "/v1/models", "")
+	if got.status != 200 || strings.Contains(got.body, "xxx") || !strings.Contains(got.body, `"good"`) || !strings.Contains(got.body, `"fine"`) {
+		t.Errorf("got %d %.500s", got.status, got.body)
+	}
+}
+
 func TestD19_ModelsAreListedWithoutANode(t *testing.T) {
 	r := newRig(t)
 	if got := r.do("GET", "/v1/models", ""); got.status != 200 || !strings.Contains(got.body, `"data":[]`) {

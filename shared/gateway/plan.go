@@ -123,9 +123,22 @@ func (x *exchange) decode() (*translator.Request, error) {
 		x.hub, x.hubErr = x.asked.Decode(x.body.buf)
 		if x.hub != nil {
 			x.hub.Stream = x.rec.Stream
+			x.echo()
+			x.hub.IncludeUsage = x.hub.IncludeUsage || x.wantsUsage()
 		}
 	}
 	return x.hub, x.hubErr
+}
+
+// wantsUsage reports whether a client of chat wants the usage chunk. A body of the Responses API, as Cursor sends them to
+// chat, cannot say so to its own codec.
+func (x *exchange) wantsUsage() bool {
+	if x.client != dialectChat || !x.rec.Stream || x.options.Kind() != rawjson.Object {
+		return false
+	}
+	v, err := rawjson.Find(x.options.Raw(), "include_usage")
+	wanted, _ := v.Bool()
+	return err == nil && wanted
 }
 
 // encode makes a body through the hub.
@@ -143,6 +156,9 @@ func (x *exchange) encode(p *plan) error {
 	if err != nil {
 		return err
 	}
+	if err := x.enforceable(p.enc.Enforce.Stop); err != nil {
+		return err
+	}
 	n := int64(cap(p.enc.Body))
 	if err := x.g.bodies.reserve(n); err != nil {
 		return err
@@ -150,6 +166,27 @@ func (x *exchange) encode(p *plan) error {
 	x.reserved += n
 	p.parts[0] = p.enc.Body
 	return nil
+}
+
+// Bounds of the stop sequences that the gateway looks for itself: all of them in each piece of text.
+const (
+	maxStops     = 256
+	maxStopBytes = 16 << 10
+)
+
+func (x *exchange) enforceable(stops []string) error {
+	size := 0
+	for _, s := range stops {
+		size += len(s)
+	}
+	if len(stops) <= maxStops && size <= maxStopBytes {
+		return nil
+	}
+	field := "stop"
+	if x.asked == dialectAnthropic {
+		field = "stop_sequences"
+	}
+	return badField(field, "are too many or too long for the upstream that serves this model; send at most "+itoa(maxStops)+" of together 16 KiB")
 }
 
 // planned makes the plan for a candidate unless there is one. false: the node cannot serve this request.

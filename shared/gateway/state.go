@@ -13,6 +13,7 @@ import (
 	"sluice/shared/rawjson"
 	"sluice/shared/sse"
 	"sluice/shared/store"
+	"sluice/shared/translator"
 )
 
 // Responses clients may leave the conversation to the server: store and previous_response_id. Where the account allows it
@@ -27,8 +28,8 @@ var epResponse = &endpoint{"/v1/responses/{id}", "GET DELETE", (*exchange).keptR
 type keeper struct {
 	x        *exchange
 	items    []byte // the conversation so far: elements of an array, without brackets
-	previous string
-	response []byte // the client's, whole
+	reserved int64  // for them
+	done     bool   // the answer came to its end, and was kept where it could be
 }
 
 // resume prepares the state of a Responses request: the earlier conversation goes in front of the input.
@@ -48,7 +49,12 @@ func (x *exchange) resume() error {
 	if err := k.add(v[0]); err != nil {
 		return err
 	}
+	defer k.free()
+	if err := k.reserve(); err != nil {
+		return err
+	}
 	keep, isBool := v[1].Bool()
+	x.previous = bytes.Clone(v[2].Raw())
 	edits := []edit{{v[0].Offset(), v[0].Offset() + len(v[0].Raw()), bytes.Join([][]byte{{'['}, k.items, {']'}}, nil)}}
 	if v[2].Exists() {
 		edits = append(edits, edit{v[2].Offset(), v[2].Offset() + len(v[2].Raw()), []byte("null")})
@@ -69,6 +75,43 @@ func (x *exchange) resume() error {
 	return x.look()
 }
 
+// echo puts into the answer what the client wrote, where the body that upstreams see says otherwise.
+func (x *exchange) echo() {
+	say := func(name string, value []byte) {
+		for i := range x.hub.Echo {
+			if f := &x.hub.Echo[i]; f.Name == name {
+				f.Value = value
+				return
+			}
+		}
+		x.hub.Echo = append(x.hub.Echo, translator.Field{Name: name, Value: value})
+	}
+	if x.state != nil {
+		say("store", []byte("true"))
+	}
+	if x.previous != nil {
+		say("previous_response_id", x.previous)
+	}
+}
+
+// reserve counts the memory of the conversation, which lives as long as the request where the answer is kept.
+func (k *keeper) reserve() error {
+	n := int64(len(k.items))
+	if err := k.x.g.bodies.reserve(n); err != nil {
+		return err
+	}
+	k.reserved = n
+	return nil
+}
+
+// free gives it back, unless the keeper is still in use.
+func (k *keeper) free() {
+	if k.x.state != k {
+		k.x.g.bodies.used.Add(-k.reserved)
+		k.reserved = 0
+	}
+}
+
 // load reads the conversation that the request goes on with.
 func (k *keeper) load(id rawjson.Value) error {
 	if !id.Exists() || id.Kind() == rawjson.Null {
@@ -78,7 +121,6 @@ func (k *keeper) load(id rawjson.Value) error {
 	if !ok || name == "" || len(name) > 256 {
 		return badField("previous_response_id", "must be the id of a response")
 	}
-	k.previous = name
 	doc, err := k.x.kept(name)
 	if err != nil {
 		return err
@@ -139,9 +181,16 @@ func (x *exchange) kept(id string) ([]byte, error) {
 
 var completedEvents = [][]byte{[]byte("response.completed"), []byte("response.incomplete")}
 
+// keep shows what the client is sent to the keeper, if there is one.
+func (x *exchange) keep(out []byte) {
+	if x.state != nil {
+		x.state.watch(out)
+	}
+}
+
 // watch looks for the end of the answer in what the client is sent.
 func (k *keeper) watch(out []byte) {
-	if k.response != nil || !bytes.Contains(out, completedEvents[0]) && !bytes.Contains(out, completedEvents[1]) {
+	if k.done || !bytes.Contains(out, completedEvents[0]) && !bytes.Contains(out, completedEvents[1]) {
 		return
 	}
 	for {
@@ -155,36 +204,44 @@ func (k *keeper) watch(out []byte) {
 			continue
 		}
 		if v[0].TextEquals("response.completed") || v[0].TextEquals("response.incomplete") {
-			k.whole(v[1].Raw())
+			k.save(v[1].Raw())
 		}
 	}
 }
 
-// whole takes the answer's response object.
-func (k *keeper) whole(response []byte) { k.response = bytes.Clone(response) }
-
-// save keeps the conversation for the next request. The client has its answer: a failure is only logged.
-func (k *keeper) save() {
+// save keeps the conversation and the answer's response object, before the client learns that the answer is complete: its
+// next request may come at once. A failure is only logged, for the answer itself is good.
+func (k *keeper) save(response []byte) {
 	x := k.x
+	k.done = true
 	var v [2]rawjson.Value
-	if k.response == nil || rawjson.Scan(k.response, []string{"id", "output"}, v[:]) != nil || v[1].Kind() != rawjson.Array {
+	if len(response) > maxKept || len(k.items) > maxKept {
+		k.tooLarge()
+		return
+	}
+	if rawjson.Scan(response, []string{"id", "output"}, v[:]) != nil || v[1].Kind() != rawjson.Array {
 		return
 	}
 	id, _ := v[0].Text()
 	if id == "" || len(id) > 256 {
 		return
 	}
-	items := k.items
+	doc := make([]byte, 0, len(k.items)+2*len(response)+64)
+	doc = append(append(doc, `{"items":[`...), k.items...)
+	first := len(k.items) == 0
 	_ = rawjson.Elements(v[1].Raw(), func(e rawjson.Value) bool {
 		if usable(e) {
-			items = joinElements(items, e.Raw())
+			if !first {
+				doc = append(doc, ',')
+			}
+			doc = append(doc, e.Raw()...)
+			first = false
 		}
 		return true
 	})
-	doc := append(append([]byte(`{"items":[`), items...), `],"response":`...)
-	doc = append(append(doc, k.response...), '}')
+	doc = append(append(append(doc, `],"response":`...), response...), '}')
 	if len(doc) > maxKept {
-		x.g.o.Log.Warn("response not kept: the conversation is larger than 8 MiB", "request_id", x.info.ID, "account", x.key.Account)
+		k.tooLarge()
 		return
 	}
 	var z bytes.Buffer
@@ -199,6 +256,10 @@ func (k *keeper) save() {
 	if err != nil {
 		x.g.o.Log.Error("response not kept", "request_id", x.info.ID, "account", x.key.Account, "error", err)
 	}
+}
+
+func (k *keeper) tooLarge() {
+	k.x.g.o.Log.Warn("response not kept: the conversation is larger than 8 MiB", "request_id", k.x.info.ID, "account", k.x.key.Account)
 }
 
 // usable reports whether an output item can be sent again: reasoning without its content lives on the upstream alone.

@@ -2,6 +2,8 @@ package gateway_test
 
 import (
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
@@ -44,9 +46,11 @@ func TestState_ConversationsGoOnOverEveryUpstream(t *testing.T) {
 					last = func() string { return string(up.Last().Body) }
 				}
 				first := responseOf(t, r.do("POST", responsesPath, `{"model":"m",`+stream+`"instructions":"be brief","input":"first question"}`))
-				r.rest()
-				second := responseOf(t, r.do("POST", responsesPath, `{"model":"m",`+stream+`"previous_response_id":"`+first+`","input":[{"role":"user","content":"second question"}]}`))
-				r.rest()
+				got := r.do("POST", responsesPath, `{"model":"m",`+stream+`"previous_response_id":"`+first+`","input":[{"role":"user","content":"second question"}]}`)
+				second := responseOf(t, got)
+				if wire != "responses" && (!strings.Contains(got.body, `"store":true`) || !strings.Contains(got.body, `"previous_response_id":"`+first+`"`)) {
+					t.Errorf("the answer does not say what the client asked for: %s", got.body)
+				}
 				for _, want := range []string{"first question", "first answer", "second question"} {
 					if strings.Count(last(), want) != 1 {
 						t.Errorf("upstream does not get %q once: %s", want, last())
@@ -163,6 +167,55 @@ func TestState_FailuresAndExpiry(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantOpenAIError(t, r.do("GET", responsesPath+"/"+id, ""), 404, "invalid_request_error", "not_found", "not found")
+}
+
+// An answer of very many items is kept in time that grows with its size, not with its square.
+func TestState_ManyItems(t *testing.T) {
+	r := newRig(t)
+	r.editAccount(keeping(1))
+	const items = 100_000
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"id":"resp_many","object":"response","status":"completed","output":[{"type":"a"}` + strings.Repeat(`,{"type":"b"}`, items-1) + `]}`))
+	}))
+	defer up.Close()
+	r.node("a", up.URL, openaiNode("responses"))
+	start := time.Now()
+	responseOf(t, r.do("POST", responsesPath, responsesPlain))
+	r.rest()
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if got := r.do("GET", responsesPath+"/resp_many", ""); got.status != 200 || strings.Count(got.body, `"type":"b"`) != items-1 {
+		t.Errorf("not kept: %d", got.status)
+	}
+}
+
+// Whatever becomes of a request, the memory that was counted for its body, its translation and its conversation is given
+// back: else the gateway would refuse everybody after a while.
+func TestState_MemoryIsGivenBack(t *testing.T) {
+	r := newRig(t, "MAX_BODY_BYTES", "100000", "MAX_BODY_MEMORY", "300000", "PROXY_RETRY_MAX", "1", "PROXY_FAIL_THRESHOLD", "100")
+	r.editAccount(keeping(1))
+	up := r.fakeNode("a")
+	long := strings.Repeat("x", 40_000)
+	for range 12 {
+		for _, body := range []string{
+			`{"model":"m","input":"` + long + `"}`,
+			`{"model":"m","stream":true,"input":"` + long + `"}`,
+			`{"model":"m","store":false,"input":"` + long + `"}`,
+			`{"model":"m","previous_response_id":"resp_none","input":"` + long + `"}`,
+			`{"model":"m","input":[{"type":"nonsense","content":"` + long + `"}]}`,
+			`{"model":"m","stream":7,"input":"` + long + `"}`,
+		} {
+			for _, play := range []upstreamtest.Behaviour{upstreamtest.Reply(upstreamtest.Text("a")), upstreamtest.Status(500, "x"), upstreamtest.Events(20).Cut(upstreamtest.AfterDeltas(10), upstreamtest.EndReset)} {
+				up.Default(play)
+				if got := r.do("POST", responsesPath, body); strings.Contains(got.body, "request bodies") {
+					t.Fatalf("got %d %s for %.60s", got.status, got.body, body)
+				}
+				r.rest()
+			}
+		}
+	}
 }
 
 func TestState_BadInput(t *testing.T) {

@@ -123,16 +123,14 @@ func (r *relay) run(ctx context.Context, rd *sse.Reader) outcome {
 			r.begin(now)
 			out = append(r.held, out...)
 			r.held = nil
+			x.keep(out)
 			if r.out.sendFirst(out, now, r.fillHeader, x.client.Resume) != nil {
 				x.gone()
 				return outcome{done: true}
 			}
-		} else if len(out) > 0 && r.out.send(out, now, r.fillHeader) != nil {
+		} else if x.keep(out); len(out) > 0 && r.out.send(out, now, r.fillHeader) != nil {
 			x.gone()
 			return outcome{done: true}
-		}
-		if x.state != nil {
-			x.state.watch(out)
 		}
 		if r.status.Broken != nil {
 			return r.over(ctx, r.status.Broken)

@@ -132,7 +132,7 @@ func (a *attempt) message(resp *http.Response, body []byte) outcome {
 	}
 	x.rec.FirstByteMS = max(1, x.since()/1e6)
 	if x.state != nil {
-		x.state.whole(body)
+		x.state.save(body)
 	}
 	x.answer(resp, body, a)
 	return outcome{done: true, f: upstream.Failure{Status: resp.StatusCode}}
