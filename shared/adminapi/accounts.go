@@ -30,6 +30,7 @@ type accountView struct {
 	ActiveNode  string            `json:"active_node,omitempty"`
 	ModelMap    map[string]string `json:"model_map,omitempty"`
 	Response    int               `json:"response_days"`
+	Limits      limitsView        `json:"limits"`
 	CreatedAt   time.Time         `json:"created_at"`
 	UpdatedAt   time.Time         `json:"updated_at"`
 }
@@ -61,7 +62,7 @@ func (c *call) listAccounts() error {
 	views := make([]accountView, 0, len(accounts))
 	for _, a := range accounts {
 		v := accountView{ID: a.ID, Name: a.Name, IsAdmin: a.Admin, HasPassword: a.PasswordHash != "", ActiveNode: a.ActiveNode,
-			ModelMap: a.ModelMap, Response: a.ResponseDays, CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt}
+			ModelMap: a.ModelMap, Response: a.ResponseDays, Limits: viewLimits(a.Limits), CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt}
 		if a.ProxyKey != "" {
 			k, err := t.Keys.Get(ctx, a.ProxyKey)
 			if err == nil {
@@ -84,6 +85,7 @@ type accountInput struct {
 	IsAdmin     *bool              `json:"is_admin"`
 	ModelMap    *map[string]string `json:"model_map"`
 	Response    *int               `json:"response_days"`
+	Limits      *limitsInput       `json:"limits"` // of all keys together
 }
 
 // maxResponseDays is the longest that conversations are kept; OpenAI keeps them as long.
@@ -172,6 +174,9 @@ func (c *call) checkAccount(in *accountInput, self string) (hash string, err err
 	if d := in.Response; d != nil && (*d < 0 || *d > maxResponseDays) {
 		return "", bad("response_days: must be from 0 (off) to " + itoa(maxResponseDays))
 	}
+	if err := in.Limits.apply(new(core.Limits), "limits."); err != nil {
+		return "", err
+	}
 	p := ""
 	if in.Password != nil {
 		p = *in.Password
@@ -204,6 +209,7 @@ func apply(a *core.Account, in *accountInput, hash string) {
 	if in.Response != nil {
 		a.ResponseDays = *in.Response
 	}
+	_ = in.Limits.apply(&a.Limits, "") // checkAccount has checked them
 }
 
 func text(s *string) string {
@@ -230,8 +236,8 @@ func (c *call) updateAccount() error {
 		return err
 	}
 	if !c.who.admin {
-		// a tenant signed in by password may change its own credentials, never its role; who has but its key may not
-		if !c.who.person || id != c.who.account || in.IsAdmin != nil {
+		// a tenant signed in by password may change its own credentials, never its role or limits; who has but its key may not
+		if !c.who.person || id != c.who.account || in.IsAdmin != nil || in.Limits != nil {
 			return core.E(core.CodeForbidden, "forbidden")
 		}
 	}
@@ -274,6 +280,7 @@ func (c *call) setProxyKey(account, keyID string, key core.Secret) (string, erro
 	if keyID != "" {
 		_, err := c.a.o.Tables.Keys.Update(c.r.Context(), keyID, func(k *core.Key) error {
 			k.Hashes, k.Prefix = []string{c.a.o.Box.Hash(key.Reveal())}, seal.Prefix(key.Reveal())
+			k.Retiring = nil
 			k.Default, k.Revoked, k.UpdatedAt = key.Reveal() == config.DefaultProxyKey, false, c.a.o.Now().UTC()
 			return nil
 		})

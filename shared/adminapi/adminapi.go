@@ -54,7 +54,8 @@ type Defaults struct{ Retries, FailLimit, HealthSec int }
 type API struct {
 	o        Options
 	mux      map[string]route
-	throttle *throttle
+	throttle *directory.Throttle // of logins
+	badKeys  *directory.Throttle
 	cop      *http.CrossOriginProtection
 }
 
@@ -74,7 +75,7 @@ func New(o Options) *API {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	a := &API{o: o, throttle: newThrottle(o.Now), cop: http.NewCrossOriginProtection()}
+	a := &API{o: o, throttle: directory.NewThrottle(maxLogins, o.Now), badKeys: directory.NewThrottle(directory.MaxBadKeys, o.Now), cop: http.NewCrossOriginProtection()}
 	if u, err := url.Parse(o.PublicURL); err == nil && u.Host != "" {
 		// behind a proxy that changes Host, this is what browsers name as their origin; config has checked it
 		_ = a.cop.AddTrustedOrigin(u.Scheme + "://" + u.Host)
@@ -86,7 +87,8 @@ func New(o Options) *API {
 		"/admin/api/nodes/disable":  {"POST": func(c *call) error { return c.switchNode(true) }},
 		"/admin/api/nodes/enable":   {"POST": func(c *call) error { return c.switchNode(false) }},
 		"/admin/api/config":         {"GET": (*call).getConfig, "PUT": (*call).putConfig},
-		"/admin/api/keys":           {"GET": (*call).listKeys, "POST": (*call).createKey, "DELETE": (*call).deleteKey},
+		"/admin/api/keys":           {"GET": (*call).listKeys, "POST": (*call).createKey, "PUT": (*call).updateKey, "DELETE": (*call).deleteKey},
+		"/admin/api/keys/rotate":    {"POST": (*call).rotateKey},
 		"/api/usage/summary":        {"GET": (*call).usageSummary},
 		"/api/usage/logs":           {"GET": (*call).usageLogs},
 	}
@@ -205,22 +207,15 @@ const maxInput = 1 << 20
 
 // decode reads the JSON body into v. Unknown fields are ignored, as older clients send some.
 func (c *call) decode(v any) error {
-	data, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxInput))
+	data, err := c.body()
 	if err != nil {
-		var large *http.MaxBytesError
-		if errors.As(err, &large) {
-			return core.E(core.CodeTooLarge, "request body is larger than 1 MiB")
-		}
-		return bad("request body could not be read")
+		return err
 	}
 	if err := json.Unmarshal(data, v); err != nil {
 		var t *json.UnmarshalTypeError
-		var at *time.ParseError
 		switch {
 		case errors.As(err, &t) && t.Field != "":
-			return bad(t.Field + ": must be " + typeName(t.Type.Kind().String()) + ", not " + t.Value)
-		case errors.As(err, &at):
-			return bad("expires_at: must be a time such as 2026-01-31T15:04:05Z")
+			return bad(strings.TrimPrefix(t.Field, "limitsInput.") + ": must be " + typeName(t.Type.Kind().String()) + ", not " + t.Value)
 		case errors.As(err, &t):
 			return bad("request body must be a JSON object, not " + t.Value)
 		}
@@ -230,6 +225,19 @@ func (c *call) decode(v any) error {
 		return bad("request body must be a JSON object, not null")
 	}
 	return nil
+}
+
+// body reads the body within its bound.
+func (c *call) body() ([]byte, error) {
+	data, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxInput))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, core.E(core.CodeTooLarge, "request body is larger than 1 MiB")
+	case err != nil:
+		return nil, bad("request body could not be read")
+	}
+	return data, nil
 }
 
 func typeName(kind string) string {

@@ -2,6 +2,7 @@ package adminapi_test
 
 import (
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -80,7 +81,7 @@ func TestTenantsAreIsolated(t *testing.T) {
 	}
 	after := w.one(bKey, nodeB)
 	for f, v := range before {
-		if after[f] != v && f != "updated_at" {
+		if !reflect.DeepEqual(after[f], v) && f != "updated_at" {
 			t.Errorf("B's node changed: %s was %v, is %v", f, v, after[f])
 		}
 	}

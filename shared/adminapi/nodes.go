@@ -26,6 +26,7 @@ type nodeView struct {
 	Weight        int               `json:"weight"`
 	Models        []string          `json:"models,omitempty"`
 	ModelMap      map[string]string `json:"model_map,omitempty"`
+	Limits        limitsView        `json:"limits"`
 	Wire          string            `json:"wire,omitempty"` // of nodes of kind openai
 	AuthHeader    string            `json:"auth_header,omitempty"`
 	HealthMethod  string            `json:"health_check_method"`
@@ -91,6 +92,13 @@ func (c *call) nodeViews(account string) ([]nodeView, error) {
 		nodes[i] = rows[i].Value
 	}
 	store.SortNodes(nodes)
+	ids := make([]string, len(nodes))
+	for i := range nodes {
+		ids[i] = nodes[i].ID
+	}
+	if err := c.a.o.Health.Reload(ctx, account, ids); err != nil { // other instances may have learnt more
+		return nil, err
+	}
 	sums, err := c.a.o.Usage.Sums(ctx, store.UsageFilter{Account: account}, store.GroupNode)
 	if err != nil {
 		return nil, err
@@ -103,7 +111,7 @@ func (c *call) nodeViews(account string) ([]nodeView, error) {
 	views := make([]nodeView, 0, len(nodes))
 	for _, n := range nodes {
 		v := nodeView{ID: n.ID, AccountID: n.Account, Name: n.Name, Kind: n.Kind, BaseURL: n.BaseURL, HasAPIKey: n.Credential != "",
-			Weight: n.Weight, Models: n.Models, ModelMap: n.ModelMap, Wire: n.Wire, AuthHeader: n.AuthHeader, HealthMethod: n.HealthMethod,
+			Weight: n.Weight, Models: n.Models, ModelMap: n.ModelMap, Limits: viewLimits(n.Limits), Wire: n.Wire, AuthHeader: n.AuthHeader, HealthMethod: n.HealthMethod,
 			HealthModel: n.HealthModel, Active: n.ID == acct.Value.ActiveNode, Disabled: n.Disabled, CreatedAt: n.CreatedAt, UpdatedAt: n.UpdatedAt}
 		if n.Kind == core.KindOpenAI && n.Wire == "" {
 			v.Wire = "chat"
@@ -162,6 +170,7 @@ type nodeInput struct {
 	Weight       *int               `json:"weight"`
 	Models       *[]string          `json:"models"`
 	ModelMap     *map[string]string `json:"model_map"`
+	Limits       *limitsInput       `json:"limits"`
 	Wire         *string            `json:"wire"`
 	AuthHeader   *string            `json:"auth_header"`
 	HealthMethod *string            `json:"health_check_method"`
@@ -258,6 +267,9 @@ func (c *call) applyNode(n *core.Node, in *nodeInput) error {
 			return err
 		}
 		n.ModelMap = *in.ModelMap
+	}
+	if err := in.Limits.apply(&n.Limits, "limits."); err != nil {
+		return err
 	}
 	if err := applyOpenAI(n, in); err != nil {
 		return err

@@ -6,11 +6,9 @@ import (
 	"crypto/subtle"
 	"errors"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
@@ -25,6 +23,7 @@ import (
 const (
 	sessionCookie = "session_token"
 	sessionTTL    = 24 * time.Hour
+	maxLogins     = 10 // that fail, a minute and address
 )
 
 // caller is who makes a call.
@@ -41,6 +40,7 @@ var errUnauthorized = core.E(core.CodeUnauthenticated, "unauthorized")
 func (a *API) identify(c *call) error {
 	ctx, h, info := c.r.Context(), c.r.Header, web.FromContext(c.r.Context())
 	var err error
+	byKey := true
 	switch bearer := h.Get("Authorization"); {
 	case h.Get("X-Admin-Key") != "":
 		c.who, err = a.byKey(ctx, h.Get("X-Admin-Key"), info)
@@ -52,6 +52,7 @@ func (a *API) identify(c *call) error {
 	case h.Get("X-Api-Key") != "":
 		c.who, err = a.byKey(ctx, h.Get("X-Api-Key"), info)
 	default:
+		byKey = false
 		c.who, err = a.bySession(c.r)
 		if err == nil {
 			if cerr := a.cop.Check(c.r); cerr != nil {
@@ -59,8 +60,18 @@ func (a *API) identify(c *call) error {
 			}
 		}
 	}
+	if byKey && err == errUnauthorized {
+		if wait := a.badKeys.Take(info.Client); wait > 0 {
+			err = &core.Error{Code: core.CodeRateLimited, RetryAfter: wait, Message: "too many wrong keys from this address; try again in a minute"}
+		}
+	}
 	info.Account = c.who.account
 	return err
+}
+
+// origin is where a request comes from.
+func origin(info *web.Info) directory.Origin {
+	return directory.Origin{Addr: info.Client, Direct: info.Direct}
 }
 
 func (a *API) byKey(ctx context.Context, credential string, info *web.Info) (caller, error) {
@@ -72,14 +83,14 @@ func (a *API) byKey(ctx context.Context, credential string, info *web.Info) (cal
 	}
 	var who caller
 	for try := 0; ; try++ {
-		p, err := a.o.Directory.Authenticate(ctx, credential, info.Direct)
+		p, err := a.o.Directory.Authenticate(ctx, credential, origin(info))
 		if err != nil {
 			if core.AsError(err).Code == core.CodeUnauthenticated {
 				return caller{}, errUnauthorized
 			}
 			return caller{}, err
 		}
-		if who, err = a.callerOf(ctx, p); err == nil {
+		if who, err = a.callerOf(ctx, p, info); err == nil {
 			break
 		}
 		if err != errUnauthorized || try > 0 {
@@ -94,7 +105,7 @@ func (a *API) byKey(ctx context.Context, credential string, info *web.Info) (cal
 	return who, nil
 }
 
-func (a *API) callerOf(ctx context.Context, p directory.Principal) (caller, error) {
+func (a *API) callerOf(ctx context.Context, p directory.Principal, info *web.Info) (caller, error) {
 	if p.Operator {
 		return caller{admin: true, account: core.DefaultAccount, nodes: true}, nil
 	}
@@ -108,6 +119,9 @@ func (a *API) callerOf(ctx context.Context, p directory.Principal) (caller, erro
 	}
 	if ok, _ := k.Value.Usable(a.o.Now()); !ok || !slices.Equal(k.Value.Hashes, p.Key.Hashes) {
 		return caller{}, errUnauthorized
+	}
+	if !k.Value.AllowsFrom(info.Client) {
+		return caller{}, core.E(core.CodeForbidden, "this key may not be used from this address")
 	}
 	who := caller{account: k.Value.Account, nodes: k.Value.Has(core.ScopeNodes), admin: k.Value.Has(core.ScopeAdmin)}
 	acct, err := a.o.Tables.Accounts.Get(ctx, k.Value.Account)
@@ -146,7 +160,7 @@ func (a *API) bySession(r *http.Request) (caller, error) {
 		}
 		return caller{admin: true, account: core.DefaultAccount, nodes: true}, nil
 	case v.Key != "":
-		return a.callerOf(ctx, directory.Principal{Key: &directory.Key{Key: core.Key{ID: v.Key, Hashes: v.KeyHashes}}})
+		return a.callerOf(ctx, directory.Principal{Key: &directory.Key{Key: core.Key{ID: v.Key, Hashes: v.KeyHashes}}}, web.FromContext(ctx))
 	}
 	acct, err := a.o.Tables.Accounts.Get(ctx, v.Account)
 	if err != nil && !store.Missing(err) {
@@ -246,12 +260,12 @@ func (a *API) signIn(w http.ResponseWriter, r *http.Request) error {
 // once gain nothing.
 func (a *API) throttled(r *http.Request, login func() error) error {
 	addr := web.FromContext(r.Context()).Client
-	if wait := a.throttle.take(addr); wait > 0 {
+	if wait := a.throttle.Take(addr); wait > 0 {
 		return &core.Error{Code: core.CodeRateLimited, RetryAfter: wait, Message: "too many failed logins from this address; try again in a minute"}
 	}
 	err := login()
 	if err == nil || core.AsError(err).Code != core.CodeUnauthenticated {
-		a.throttle.giveBack(addr)
+		a.throttle.GiveBack(addr)
 	}
 	return err
 }
@@ -266,7 +280,7 @@ func (a *API) openByKey(w http.ResponseWriter, r *http.Request, key string) erro
 		}
 		return err
 	}
-	p, err := a.o.Directory.Authenticate(r.Context(), key, info.Direct)
+	p, err := a.o.Directory.Authenticate(r.Context(), key, origin(info))
 	if err != nil {
 		return err
 	}
@@ -318,71 +332,4 @@ func (a *API) logout(w http.ResponseWriter, r *http.Request) {
 	}
 	http.SetCookie(w, a.cookie(r, "", -1))
 	http.Redirect(w, r, a.Link("/login"), http.StatusSeeOther)
-}
-
-// throttle bounds failed logins per address: 10 a minute.
-type throttle struct {
-	now func() time.Time
-	mu  sync.Mutex
-	by  map[netip.Addr]tries
-}
-
-type tries struct {
-	n     int
-	until time.Time
-}
-
-const maxTries = 10
-
-func newThrottle(now func() time.Time) *throttle {
-	return &throttle{now: now, by: make(map[netip.Addr]tries)}
-}
-
-// network groups addresses that one client can take at will.
-func network(a netip.Addr) netip.Addr {
-	if a.Is6() {
-		if p, err := a.Prefix(64); err == nil {
-			return p.Addr()
-		}
-	}
-	return a
-}
-
-// take counts a try of an address, or returns how long it must wait.
-func (t *throttle) take(a netip.Addr) time.Duration {
-	a = network(a)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	now := t.now()
-	if s := t.by[a]; s.n >= maxTries && now.Before(s.until) {
-		return s.until.Sub(now)
-	}
-	if len(t.by) > 10_000 {
-		for k, s := range t.by {
-			if now.After(s.until) {
-				delete(t.by, k)
-			}
-		}
-		if len(t.by) > 10_000 {
-			clear(t.by) // a flood from everywhere: better forget than grow
-		}
-	}
-	s := t.by[a]
-	if !now.Before(s.until) {
-		s = tries{until: now.Add(time.Minute)}
-	}
-	s.n++
-	t.by[a] = s
-	return 0
-}
-
-// giveBack takes a try back that was no failure.
-func (t *throttle) giveBack(a netip.Addr) {
-	a = network(a)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if s := t.by[a]; s.n > 0 {
-		s.n--
-		t.by[a] = s
-	}
 }

@@ -167,7 +167,16 @@ func viewLog(s *core.Settlement) logView {
 		Endpoint: s.Endpoint, ModelID: s.Model, ServedModel: s.ServedModel, Session: s.Session, Agent: s.Agent, ClientAddr: s.ClientAddr, Stream: s.Stream,
 		Status: s.Status, ErrorCode: s.ErrorCode, Attempts: s.Attempts, InputTokens: s.Tokens.TotalInput(), OutputTokens: s.Tokens.Output,
 		Uncached: s.Tokens.Input, CacheRead: s.Tokens.CacheRead, CacheWrite5m: s.Tokens.CacheWrite5m, CacheWrite1h: s.Tokens.CacheWrite1h,
-		Estimated: s.Estimated, Success: s.Success(), FirstByteMS: s.FirstByteMS, TotalMS: s.TotalMS(), CreatedAt: s.EndedAt.UTC()}
+		Estimated: s.Estimated, CostUSD: cost(s), Success: s.Success(), FirstByteMS: s.FirstByteMS, TotalMS: s.TotalMS(), CreatedAt: s.EndedAt.UTC()}
+}
+
+// cost is what a request cost in dollars; null where its tokens have no price.
+func cost(s *core.Settlement) *float64 {
+	if s.Unpriced {
+		return nil
+	}
+	usd := dollars(s.CostUSD)
+	return &usd
 }
 
 func (c *call) usageLogs() error {

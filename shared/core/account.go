@@ -1,6 +1,7 @@
 package core
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -37,7 +38,7 @@ const (
 )
 
 // Key is a credential of an account. The credential itself is never kept: Hashes holds seal.Pepper.Hash of it, in hex
-// (more than one only for the published default admin credentials, which are one key with two spellings).
+// (more than one for a key that was rotated, and for the published default admin credentials, one key with two spellings).
 type Key struct {
 	ID          string    `json:"id"` // decimal, from a counter
 	Account     string    `json:"account"`
@@ -53,6 +54,54 @@ type Key struct {
 	ExpiresAt   time.Time `json:"expires_at,omitzero"`
 	CreatedAt   time.Time `json:"created_at"`
 	UpdatedAt   time.Time `json:"updated_at"`
+
+	// Networks are the addresses that the key may be used from; empty: any.
+	Networks []netip.Prefix `json:"networks,omitempty"`
+	// Retiring are those of Hashes that a rotation replaced, each with the end of its overlap.
+	Retiring []Retiring `json:"retiring,omitempty"`
+}
+
+// Retiring is a credential that was replaced and still works until then.
+type Retiring struct {
+	Hash  string    `json:"hash"`
+	Until time.Time `json:"until"`
+}
+
+// Current reports whether the credential with that hash is still the key's at now, and if not, why in words for its holder.
+func (k *Key) Current(hash string, now time.Time) (bool, string) {
+	for _, r := range k.Retiring {
+		if r.Hash == hash && !now.Before(r.Until) && slices.Index(k.Hashes, hash) != 0 { // else it was set anew since
+			return false, "This API key was replaced by a new one and worked until " + r.Until.UTC().Format(time.RFC3339) +
+				". Ask the operator of the gateway for the new one."
+		}
+	}
+	return true, ""
+}
+
+// Rotate gives the key a new credential. Those it has work until then; those whose time is over at now are forgotten.
+func (k *Key) Rotate(hash, prefix string, until, now time.Time) {
+	hashes, retiring := []string{hash}, []Retiring(nil)
+	for _, h := range k.Hashes {
+		end := until
+		for _, r := range k.Retiring {
+			if r.Hash == h && r.Until.Before(end) {
+				end = r.Until
+			}
+		}
+		if h != hash && now.Before(end) {
+			hashes, retiring = append(hashes, h), append(retiring, Retiring{Hash: h, Until: end})
+		}
+	}
+	k.Hashes, k.Retiring, k.Prefix = hashes, retiring, prefix
+}
+
+// AllowsFrom reports whether the key may be used from an address. One that is not known is allowed only where all are.
+func (k *Key) AllowsFrom(addr netip.Addr) bool {
+	if len(k.Networks) == 0 {
+		return true
+	}
+	addr = addr.Unmap()
+	return slices.ContainsFunc(k.Networks, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 // Has reports whether the key has the scope; admin includes the others.
@@ -83,3 +132,9 @@ type Limits struct {
 
 // IsZero reports whether nothing is limited.
 func (l Limits) IsZero() bool { return l == Limits{} }
+
+// Metered reports whether what a request uses is limited, so that an estimate of it is needed before.
+func (l Limits) Metered() bool { return l.TPM > 0 || l.USDDay > 0 || l.USDMonth > 0 }
+
+// Leased reports whether a request holds something of the limits until it is settled.
+func (l Limits) Leased() bool { return l.Concurrency > 0 || l.Metered() }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -127,6 +128,72 @@ func TestTokens(t *testing.T) {
 	}{{200, "", true}, {204, "", true}, {200, "upstream_error", false}, {400, "", false}, {499, "", false}, {0, "", false}} {
 		if s := (&core.Settlement{Status: c.status, ErrorCode: c.code}); s.Success() != c.want {
 			t.Errorf("status %d code %q: success %v", c.status, c.code, s.Success())
+		}
+	}
+}
+
+// TestKeyRotate: what a rotation replaces works until its overlap ends; rotating again never prolongs that.
+func TestKeyRotate(t *testing.T) {
+	now := time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
+	k := core.Key{Hashes: []string{"a"}, Prefix: "aaaa"}
+	works := func(at time.Duration, hashes string) {
+		t.Helper()
+		got := ""
+		for _, h := range k.Hashes {
+			if ok, why := k.Current(h, now.Add(at)); ok {
+				got += h
+			} else if !strings.Contains(why, "was replaced") {
+				t.Errorf("%s: %q", h, why)
+			}
+		}
+		if got != hashes {
+			t.Errorf("after %v %q work, want %q", at, got, hashes)
+		}
+	}
+	works(0, "a")
+	k.Rotate("b", "bbbb", now.Add(time.Hour), now)
+	works(time.Hour-1, "ba")
+	works(time.Hour, "b")
+	now = now.Add(30 * time.Minute)
+	k.Rotate("c", "cccc", now.Add(24*time.Hour), now)
+	works(30*time.Minute-1, "cba")
+	works(30*time.Minute, "cb")
+	now = now.Add(time.Hour)
+	k.Rotate("d", "", now, now) // no overlap: all that was before ends, also what had time left
+	works(0, "d")
+	if len(k.Hashes) != 1 || len(k.Retiring) != 0 || k.Prefix != "" {
+		t.Errorf("what is over is kept: %+v", k)
+	}
+	k.Retiring = []core.Retiring{{Hash: "d", Until: now}} // set anew by other means since
+	works(time.Hour, "d")
+}
+
+func TestKeyAllowsFrom(t *testing.T) {
+	k := core.Key{}
+	if !k.AllowsFrom(netip.Addr{}) {
+		t.Error("no list allows all")
+	}
+	k.Networks = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/64")}
+	for addr, want := range map[string]bool{"192.0.2.255": true, "192.0.3.0": false, "::ffff:192.0.2.1": true, "2001:db8::9": true, "2001:db8:0:1::9": false} {
+		if got := k.AllowsFrom(netip.MustParseAddr(addr)); got != want {
+			t.Errorf("%s: %v, want %v", addr, got, want)
+		}
+	}
+	if k.AllowsFrom(netip.Addr{}) {
+		t.Error("an unknown address is on no list")
+	}
+}
+
+func TestLimits(t *testing.T) {
+	for _, c := range []struct {
+		l                     core.Limits
+		zero, metered, leased bool
+	}{
+		{core.Limits{}, true, false, false}, {core.Limits{RPM: 1, RPD: 1}, false, false, false}, {core.Limits{Concurrency: 1}, false, false, true},
+		{core.Limits{TPM: 1}, false, true, true}, {core.Limits{USDDay: 1}, false, true, true}, {core.Limits{USDMonth: 1}, false, true, true},
+	} {
+		if c.l.IsZero() != c.zero || c.l.Metered() != c.metered || c.l.Leased() != c.leased {
+			t.Errorf("%+v: zero %v, metered %v, leased %v", c.l, c.l.IsZero(), c.l.Metered(), c.l.Leased())
 		}
 	}
 }

@@ -40,8 +40,10 @@ type Settlement struct {
 	ErrorCode    string    `json:"error_code,omitempty"`
 	Attempts     int       `json:"attempts"`
 	Tokens       Tokens    `json:"tokens,omitzero"`
-	Estimated    bool      `json:"estimated,omitempty"` // Tokens are not, or not only, what the upstream reported
-	Bytes        int64     `json:"bytes,omitempty"`     // of the body sent to the client
+	Estimated    bool      `json:"estimated,omitempty"`       // Tokens are not, or not only, what the upstream reported
+	CostUSD      int64     `json:"cost_usd_micros,omitempty"` // micro-USD at the prices of that time
+	Unpriced     bool      `json:"unpriced,omitempty"`        // tokens were used that have no price: CostUSD is 0 and means nothing
+	Bytes        int64     `json:"bytes,omitempty"`           // of the body sent to the client
 	StartedAt    time.Time `json:"started_at"`
 	EndedAt      time.Time `json:"ended_at"`                // decides the hour that the record counts in
 	FirstByteMS  int64     `json:"first_byte_ms,omitempty"` // from start to the first content sent; 0: none was sent

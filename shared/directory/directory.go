@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -53,6 +54,7 @@ type Key struct {
 // Node is a node with its credential in the clear.
 type Node struct {
 	core.Node
+	Version    int64 // of its document
 	Credential core.Secret
 }
 
@@ -97,17 +99,26 @@ func (p Principal) Admin(account *Snapshot) bool {
 	return p.Operator || p.Key.Has(core.ScopeAdmin) || (account != nil && account.Admin && p.Key.Has(core.ScopeNodes))
 }
 
-// Authenticate finds the owner of a credential. direct tells whether the request may use published defaults. Errors are
-// *core.Error: unauthenticated for an unknown, revoked or expired key, forbidden for a published default used from afar.
-func (d *Directory) Authenticate(ctx context.Context, credential string, direct bool) (Principal, error) {
+// Origin is where a request comes from.
+type Origin struct {
+	Addr   netip.Addr // of the client; invalid when unknown
+	Direct bool       // it may use published defaults
+}
+
+// Authenticate finds the owner of a credential. Errors are *core.Error: unauthenticated for an unknown, revoked, replaced or
+// expired key, forbidden for one that may not be used from there, and for a published default used from afar.
+func (d *Directory) Authenticate(ctx context.Context, credential string, from Origin) (Principal, error) {
 	h := d.o.Box.Hash(credential)
 	if d.adminHash != "" && subtle.ConstantTimeCompare([]byte(h), []byte(d.adminHash)) == 1 {
 		return Principal{Operator: true}, nil
 	}
 	k, err := d.byHash(ctx, h)
 	if err == nil {
-		if ok, _ := k.Usable(d.o.Now()); !ok {
-			d.Forget(k) // no admission will tell that this copy is stale: an edit may have revived the key
+		now := d.o.Now()
+		usable, _ := k.Usable(now)
+		current, _ := k.Current(h, now)
+		if !usable || !current || !k.AllowsFrom(from.Addr) {
+			d.Forget(k) // no admission will tell that a copy which refuses is stale: an edit may have revived the key
 			k, err = d.byHash(ctx, h)
 		}
 	}
@@ -120,7 +131,14 @@ func (d *Directory) Authenticate(ctx context.Context, credential string, direct 
 	if ok, why := k.Usable(d.o.Now()); !ok {
 		return Principal{}, core.E(core.CodeUnauthenticated, why)
 	}
-	if !direct && !d.o.AllowDefaults {
+	if ok, why := k.Current(h, d.o.Now()); !ok {
+		return Principal{}, core.E(core.CodeUnauthenticated, why)
+	}
+	if !k.AllowsFrom(from.Addr) {
+		return Principal{}, core.E(core.CodeForbidden, "This API key may not be used from the address "+from.Addr.String()+
+			". Ask the operator of the gateway to add it to the key's networks, or to set TRUSTED_PROXIES when a proxy stands between.")
+	}
+	if !from.Direct && !d.o.AllowDefaults {
 		if variable := d.published(credential); variable != "" {
 			return Principal{}, core.E(core.CodeForbidden, fmt.Sprintf("This is the published default key, which works from the gateway's own machine only. "+
 				"Set %s and restart, or make a key of your own with: %s (inside the container, where there is one)", variable, ownKey[variable]))
@@ -182,6 +200,9 @@ func (d *Directory) Forget(k *Key) {
 	delete(d.accounts, k.Account)
 }
 
+// Newest asks Account for a copy that is read anew.
+const Newest = -1
+
 // Account returns the account's snapshot. generation, when not 0, is what the store says it is now: an older copy is
 // read again. store.ErrNotFound when there is no such account.
 func (d *Directory) Account(ctx context.Context, id string, generation int64) (*Snapshot, error) {
@@ -213,9 +234,10 @@ func (d *Directory) load(ctx context.Context, id string) (*Snapshot, error) {
 		return nil, err
 	}
 	s := &Snapshot{Account: a.Value, Version: a.Version, Generation: gen}
-	nodes := make([]core.Node, len(rows))
+	nodes, versions := make([]core.Node, len(rows)), make(map[string]int64, len(rows))
 	for i := range rows {
 		nodes[i] = rows[i].Value
+		versions[nodes[i].ID] = rows[i].Version
 	}
 	store.SortNodes(nodes)
 	for _, n := range nodes {
@@ -225,7 +247,7 @@ func (d *Directory) load(ctx context.Context, id string) (*Snapshot, error) {
 			d.o.Log.Error("credential of a node cannot be opened; the node is left out", "account", id, "node", n.ID, "error", err)
 			n.Disabled = true
 		}
-		s.Nodes = append(s.Nodes, Node{Node: n, Credential: cred})
+		s.Nodes = append(s.Nodes, Node{Node: n, Version: versions[n.ID], Credential: cred})
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

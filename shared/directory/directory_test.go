@@ -96,7 +96,7 @@ func (r *rig) node(id string, weight int, age time.Duration) {
 
 func (r *rig) wants(reason, credential string, direct bool, code core.Code, says string) {
 	r.t.Helper()
-	_, err := r.dir.Authenticate(r.t.Context(), credential, direct)
+	_, err := r.dir.Authenticate(r.t.Context(), credential, directory.Origin{Direct: direct})
 	var e *core.Error
 	if code == "" {
 		if err != nil {
@@ -125,7 +125,7 @@ func TestAuthenticate(t *testing.T) {
 	r.wants("published, from here", "admin", true, "", "")
 	r.wants("published, from afar", "admin", false, core.CodeForbidden, "Set ADMIN_API_KEY")
 	r.wants("published proxy key, from afar", "default-proxy-key", false, core.CodeForbidden, "Set DEFAULT_PROXY_API_KEY")
-	p, err := r.dir.Authenticate(t.Context(), "operator-key", false)
+	p, err := r.dir.Authenticate(t.Context(), "operator-key", directory.Origin{})
 	if err != nil || !p.Operator || p.Key != nil || !p.Admin(nil) {
 		t.Errorf("the operator's own key: %+v, %v", p, err)
 	}
@@ -174,7 +174,7 @@ func TestAuthenticate_CopiesThatRefuseAreReadAgain(t *testing.T) {
 
 func mustKey(t *testing.T, r *rig, credential string) *directory.Key {
 	t.Helper()
-	p, err := r.dir.Authenticate(t.Context(), credential, false)
+	p, err := r.dir.Authenticate(t.Context(), credential, directory.Origin{})
 	if err != nil {
 		t.Fatal(err)
 	}

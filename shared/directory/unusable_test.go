@@ -27,13 +27,13 @@ func TestAnUnusableCopyIsReadAgain(t *testing.T) {
 	if _, err := tabs.Keys.Create(t.Context(), core.Key{ID: "2", Account: "a", Revoked: true, Hashes: []string{box.Hash("a-revoked-key-123")}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Authenticate(t.Context(), "a-revoked-key-123", true); core.AsError(err).Code != core.CodeUnauthenticated {
+	if _, err := d.Authenticate(t.Context(), "a-revoked-key-123", directory.Origin{Direct: true}); core.AsError(err).Code != core.CodeUnauthenticated {
 		t.Fatalf("revoked: %v", err)
 	}
 	if _, err := tabs.Keys.Update(t.Context(), "2", func(k *core.Key) error { k.Revoked = false; return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Authenticate(t.Context(), "a-revoked-key-123", true); err != nil {
+	if _, err := d.Authenticate(t.Context(), "a-revoked-key-123", directory.Origin{Direct: true}); err != nil {
 		t.Errorf("no longer revoked: %v", err)
 	}
 }

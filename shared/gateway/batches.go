@@ -130,7 +130,12 @@ func (x *exchange) settleBatch(m *batchMeter) {
 		rec := core.Settlement{RequestID: batchRecordID(x.key.Account, id, model), Account: x.key.Account, Key: x.key.ID, Node: x.rec.Node,
 			NodeName: x.rec.NodeName, Endpoint: batchUsage, Dialect: core.DialectAnthropic, Model: model, ServedModel: model, Status: 200, Attempts: 1,
 			Tokens: tokens, StartedAt: now, EndedAt: now}
-		if err := x.g.o.Admission.Settle(detached(x.r), store.SettleRequest{ID: rec.RequestID, Account: rec.Account, Record: rec}); err != nil {
+		cost, priced := x.g.o.Prices.Cost(model, tokens, now)
+		rec.CostUSD, rec.Unpriced = (cost+1)/2, !priced // batches cost half (wire-formats 6.8)
+		// budgets pay for it; tokens a minute were not what the batch was bound by
+		err := x.g.o.Admission.Settle(detached(x.r), store.SettleRequest{ID: rec.RequestID, Account: rec.Account, Now: now, Zone: x.g.s.Zone,
+			Subjects: x.subjectList(), Used: store.Amount{USD: rec.CostUSD}, Record: rec})
+		if err != nil {
 			x.g.o.Log.Error("usage of a batch not stored", "request_id", x.info.ID, "error", err)
 		}
 	}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
@@ -41,6 +42,7 @@ func (x *exchange) prepare() error {
 	if bad == nil {
 		bad = x.look()
 	}
+	x.unsent = bad != nil
 	if err := x.admit(); err != nil {
 		return err
 	}
@@ -90,12 +92,19 @@ func (x *exchange) giveUp(last outcome, choice router.Choice) {
 	default:
 		e = x.noNode(choice)
 	}
-	if s := x.watch.stream; s != nil && s.begun() {
+	x.failLate(e)
+}
+
+// failLate answers with an error of our own when keep-alives may have gone out already.
+func (x *exchange) failLate(err error) {
+	x.watch.stop()
+	if s := x.watch.stream; s != nil && s.begun() && !errors.Is(err, errClientGone) {
+		e := core.AsError(err)
 		x.rec.Status, x.rec.ErrorCode = http.StatusOK, string(e.Code)
 		x.sendErrorEvent(translator.OfCode(e))
 		return
 	}
-	x.fail(e)
+	x.fail(err)
 }
 
 // passError passes an upstream's error on: as it is in the client's own dialect, for clients act on its wording, and else
@@ -205,7 +214,7 @@ func (x *exchange) noNode(c router.Choice) *core.Error {
 	case router.Unfit:
 		return core.E(core.CodeNotFound, "No node of this account has this endpoint for the model "+clip(x.name, 100)+".")
 	case router.Cooling:
-		return &core.Error{Code: core.CodeRateLimited, RetryAfter: c.Wait, Message: "All nodes of this account are rate limited by their upstreams. Try again in " + itoa(seconds(c.Wait)) + "s."}
+		return x.allFull(c)
 	case router.Failing:
 		return &core.Error{Code: core.CodeUnavailable, RetryAfter: max(c.Wait, time.Second), Message: "All nodes of this account are down. They are tried again within " + itoa(seconds(c.Wait)) + "s."}
 	}

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"sluice/shared/core"
 	"sluice/shared/directory"
 	"sluice/shared/health"
 	"sluice/shared/rawjson"
-	"sluice/shared/router"
 	"sluice/shared/store"
 	"sluice/shared/translator"
 	"sluice/shared/web"
@@ -31,7 +31,12 @@ type exchange struct {
 	key      *directory.Key
 	account  *directory.Snapshot
 	subjects [2]store.Subject
+	held     []store.Subject               // nodes that hold something for the request
+	current  atomic.Pointer[store.Subject] // the one of them that is being tried: the watch renews it
 	figures  []store.Figure
+	unsent   bool // the body is bad: nothing of it goes to a node
+	est      estimate
+	full     nodeRefusals
 	admitted bool
 	done     bool // settled
 
@@ -108,6 +113,12 @@ func (x *exchange) authenticate() error {
 			first = err
 		}
 	}
+	if core.AsError(first).Code == core.CodeUnauthenticated {
+		if wait := x.g.bad.Take(x.info.Client); wait > 0 { // a good key never comes here
+			return &core.Error{Code: core.CodeRateLimited, RetryAfter: min(wait, maxMinuteWait), NoRetry: true,
+				Message: "Too many wrong API keys from this address. Check the key, then try again in a minute."}
+		}
+	}
 	return first
 }
 
@@ -115,10 +126,11 @@ func (x *exchange) authenticateAs(cred string) error {
 	if len(cred) > 512 || !wellFormed(cred) {
 		return core.E(core.CodeUnauthenticated, "Malformed API key: it was mistyped or cut. Check it against the one you were given.")
 	}
-	who, err := x.g.o.Directory.Authenticate(x.r.Context(), cred, x.info.Direct)
+	from := directory.Origin{Addr: x.info.Client, Direct: x.info.Direct}
+	who, err := x.g.o.Directory.Authenticate(x.r.Context(), cred, from)
 	if err == nil && !who.Operator && !who.Key.Has(core.ScopeInference) {
 		x.g.o.Directory.Forget(who.Key) // no admission will tell that a copy which refuses is stale
-		who, err = x.g.o.Directory.Authenticate(x.r.Context(), cred, x.info.Direct)
+		who, err = x.g.o.Directory.Authenticate(x.r.Context(), cred, from)
 	}
 	if err != nil {
 		return err
@@ -217,132 +229,11 @@ func (x *exchange) settle(ctx context.Context) {
 	if rec.ErrorCode != "" {
 		x.info.ErrorCode = rec.ErrorCode
 	}
-	err := x.g.o.Admission.Settle(ctx, store.SettleRequest{ID: rec.RequestID, Account: rec.Account, Subjects: x.subjectList(), Record: *rec})
+	err := x.g.o.Admission.Settle(ctx, x.settlement())
 	if err != nil {
 		x.g.o.Log.Error("usage not stored", "request_id", rec.RequestID, "account", rec.Account, "key", rec.Key,
 			"tokens_in", rec.Tokens.TotalInput(), "tokens_out", rec.Tokens.Output, "error", err)
 	}
-}
-
-// subjectList is who is limited: the key, and the account where it has limits of its own.
-func (x *exchange) subjectList() []store.Subject {
-	if x.subjects[1].Kind == "" {
-		return x.subjects[:1]
-	}
-	return x.subjects[:]
-}
-
-// admit takes the request through the store: trip 1.
-func (x *exchange) admit() error {
-	ctx, d := x.r.Context(), x.g.o.Directory
-	for try := 0; ; try++ {
-		if x.name != "" && !router.Allowed(x.key.Models, x.name) {
-			if try == 0 { // no admission will tell that a copy which refuses is stale
-				d.Forget(x.key)
-				if err := x.authenticate(); err != nil {
-					return err
-				}
-				continue
-			}
-			return core.E(core.CodeForbidden, "This key may not use the model "+clip(x.name, 100)+". Ask the operator of the gateway which it may use.")
-		}
-		acct, err := d.Account(ctx, x.key.Account, 0)
-		if err != nil {
-			return x.noAccount(err)
-		}
-		x.account = acct
-		x.subjects[0] = store.Subject{Kind: store.KindKey, ID: x.key.ID, Version: x.key.Version, Limits: x.key.Limits}
-		x.subjects[1] = store.Subject{}
-		if !acct.Limits.IsZero() {
-			x.subjects[1] = store.Subject{Kind: store.KindAccount, ID: acct.ID, Version: acct.Version, Limits: acct.Limits}
-		}
-		now := x.g.o.Now()
-		res, err := x.g.o.Admission.Admit(ctx, store.AdmitRequest{Now: now, ID: x.info.ID, Account: x.key.Account,
-			Subjects: x.subjectList(), LeaseEnd: now.Add(leaseFor), Zone: x.g.s.Zone})
-		if err == nil {
-			x.admitted, x.figures = true, res.Figures
-			if res.Generation != 0 && res.Generation != acct.Generation {
-				if acct, err = d.Account(ctx, x.key.Account, res.Generation); err != nil {
-					return x.noAccount(err)
-				}
-				x.account = acct
-			}
-			return nil
-		}
-		var refused *store.Refusal
-		switch {
-		case errors.As(err, &refused):
-			x.figures = refused.Figures
-			x.limitHeaders(x.w.Header())
-			return refusal(refused)
-		case errors.Is(err, store.ErrStale) && try < 3:
-			d.Forget(x.key)
-			if err := x.authenticate(); err != nil {
-				return err
-			}
-		default:
-			return x.storeAway(err)
-		}
-	}
-}
-
-func (x *exchange) noAccount(err error) error {
-	if errors.Is(err, store.ErrNotFound) {
-		x.g.o.Directory.Forget(x.key)
-		return core.E(core.CodeUnauthenticated, "The account of this API key was deleted. Ask the operator of the gateway for another key.")
-	}
-	return x.storeAway(err)
-}
-
-func (x *exchange) storeAway(err error) error {
-	if x.r.Context().Err() != nil {
-		return errClientGone
-	}
-	x.g.o.Log.Error("store failed", "request_id", x.info.ID, "error", err)
-	return &core.Error{Code: core.CodeUnavailable, RetryAfter: 5 * time.Second,
-		Message: "The gateway cannot reach its store. Send the request again in a few seconds."}
-}
-
-// maxMinuteWait is the longest retry-after of a per-minute limit: at 60 clients give up (D16).
-const maxMinuteWait = 59 * time.Second
-
-func refusal(r *store.Refusal) error {
-	who := "This API key"
-	if r.Subject == store.KindAccount {
-		who = "This account"
-	}
-	e := &core.Error{Code: core.CodeRateLimited, RetryAfter: r.RetryAfter}
-	if e.RetryAfter <= 0 {
-		e.RetryAfter = time.Second
-	}
-	if r.Limit == store.LimitRPM {
-		e.RetryAfter = min(e.RetryAfter, maxMinuteWait)
-	}
-	e.Message = who + " has reached its limit of " + itoa(r.Max) + " " + string(r.Limit) + ". Try again in " + itoa(seconds(e.RetryAfter)) + "s."
-	return e
-}
-
-// limitHeaders sets our rate-limit headers, for limits that the key or account has; the tighter of the two counts.
-func (x *exchange) limitHeaders(h http.Header) {
-	var best *store.Figure
-	for i := range x.figures {
-		f := &x.figures[i]
-		if f.Limit == store.LimitRPM && (best == nil || f.Remaining < best.Remaining) {
-			best = f
-		}
-	}
-	if best == nil {
-		return
-	}
-	if x.client.openAI() {
-		h["X-Ratelimit-Limit-Requests"] = []string{itoa(best.Max)}
-		h["X-Ratelimit-Remaining-Requests"] = []string{itoa(max(0, best.Remaining))}
-		h["X-Ratelimit-Reset-Requests"] = []string{itoa(max(0, seconds(best.Reset.Sub(x.g.o.Now())))) + "s"}
-		return
-	}
-	h["Anthropic-Ratelimit-Requests-Limit"] = []string{itoa(best.Max)}
-	h["Anthropic-Ratelimit-Requests-Remaining"] = []string{itoa(max(0, best.Remaining))}
-	h["Anthropic-Ratelimit-Requests-Reset"] = []string{best.Reset.UTC().Format(time.RFC3339)}
 }
 
 // fail answers with one of our own errors and notes it in the record.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"sluice/shared/core"
 	"sluice/shared/directory"
 	"sluice/shared/health"
 	"sluice/shared/router"
@@ -59,30 +60,49 @@ type attempt struct {
 
 // candidates are the account's nodes as the router sees them, with what this request did to each.
 type candidates struct {
+	nodes  []*directory.Node
 	list   []router.Candidate
 	states []*health.Node
 	tries  []int
 	blamed []bool
 	again  []bool // the last failure may pass on the same node
 	plans  []*plan
+	full   []time.Time // until when a node's own limits refuse the request; nil: none did
+	stale  int         // edits met
 }
 
 func (x *exchange) candidates() *candidates {
 	nodes := x.account.Nodes
-	c := &candidates{list: make([]router.Candidate, len(nodes)), states: make([]*health.Node, len(nodes)),
+	c := &candidates{nodes: make([]*directory.Node, len(nodes)), list: make([]router.Candidate, len(nodes)), states: make([]*health.Node, len(nodes)),
 		tries: make([]int, len(nodes)), blamed: make([]bool, len(nodes)), again: make([]bool, len(nodes)),
 		plans: make([]*plan, len(nodes))}
 	for i := range nodes {
-		c.list[i].Node = &nodes[i].Node
+		c.nodes[i], c.list[i].Node = &nodes[i], &nodes[i].Node
 		c.states[i] = x.g.o.Health.Node(x.r.Context(), nodes[i].ID, nodes[i].Account)
 	}
 	return c
 }
 
-func (c *candidates) refresh() {
+func (c *candidates) refresh(now time.Time) {
 	for i, s := range c.states {
 		c.list[i].State, c.list[i].InFlight, c.list[i].Trial = s.State(), s.InFlight(), s.OnTrial()
+		if c.full != nil && now.Before(c.full[i]) {
+			c.list[i].State = full(c.list[i].State, c.full[i], now)
+		}
 	}
+}
+
+// full is the state of a node whose own limits refuse the request: for this request it cools.
+func full(s *core.NodeState, until, now time.Time) *core.NodeState {
+	var out core.NodeState
+	if s != nil {
+		out = *s
+	}
+	if out.Cooling[""].After(until) {
+		return s
+	}
+	out = router.Cooled(out, "", until, out.LastError, now)
+	return &out
 }
 
 // forward tries nodes until one answers, and makes sure that the client gets an answer. try makes one attempt.
@@ -98,8 +118,8 @@ func (x *exchange) forward(try func(context.Context, *attempt) outcome) {
 	req := router.Request{Model: x.routed, Session: x.sess, Active: x.account.ActiveNode, Policy: x.policy()}
 	var last outcome
 	for pass := 0; ; {
-		c.refresh()
 		req.Now = x.g.o.Now()
+		c.refresh(req.Now)
 		choice := router.Pick(c.list, &req, random)
 		if choice.Index < 0 {
 			if last.done {
@@ -142,18 +162,28 @@ func (x *exchange) forward(try func(context.Context, *attempt) outcome) {
 		if !c.states[i].Begin(choice.Trial) {
 			continue // another request took the trial: Pick sees it now
 		}
-		out := func() outcome {
+		out, admitted, err := func() (outcome, bool, error) {
 			x.trial = choice.Trial
 			defer func() { c.states[i].End(x.trial) }() // also after a panic: a trial never given back would be the node's last
-			return x.tryNode(&x.account.Nodes[i], c.states[i], c.plans[i], try)
+			if ok, err := x.admitNode(c, i); !ok {
+				return outcome{}, false, err
+			}
+			return x.tryNode(c.nodes[i], c.states[i], c.plans[i], try), true, nil
 		}()
+		if err != nil {
+			x.failLate(err)
+			return
+		}
+		if !admitted {
+			continue
+		}
 		c.tries[i]++
 		c.list[i].Tried = true
 		c.again[i] = out.f.Class == upstream.Connection || out.f.Class == upstream.Server || out.f.Class == upstream.Overloaded
-		x.report(&x.account.Nodes[i], c.states[i], out.f, !c.blamed[i])
+		x.report(c.nodes[i], c.states[i], out.f, !c.blamed[i])
 		c.blamed[i] = c.blamed[i] || out.f.Blames()
 		if out.f.Retryable() {
-			x.g.o.Log.Info("attempt failed", "request_id", x.info.ID, "account", x.key.Account, "node", x.account.Nodes[i].Name,
+			x.g.o.Log.Info("attempt failed", "request_id", x.info.ID, "account", x.key.Account, "node", c.nodes[i].Name,
 				"attempt", x.rec.Attempts, "status", out.f.Status, "reason", out.f.Reason)
 		}
 		if out.done {

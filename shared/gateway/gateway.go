@@ -20,6 +20,7 @@ import (
 	"sluice/shared/core"
 	"sluice/shared/directory"
 	"sluice/shared/health"
+	"sluice/shared/pricing"
 	"sluice/shared/store"
 	"sluice/shared/upstream"
 	"sluice/shared/web"
@@ -77,6 +78,7 @@ type Options struct {
 	Tables    *store.Tables
 	Box       Box
 	Upstreams map[core.Kind]upstream.Client
+	Prices    *pricing.List // nil: the built-in ones
 	Log       *slog.Logger
 	Now       func() time.Time
 }
@@ -93,6 +95,7 @@ type Gateway struct {
 	s      Settings
 	bodies bodyPool
 	lists  modelLists
+	bad    *directory.Throttle // keys that are wrong
 }
 
 // New makes a gateway.
@@ -101,7 +104,10 @@ func New(o Options) *Gateway {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	g := &Gateway{o: o, s: o.Settings}
+	if o.Prices == nil {
+		o.Prices = pricing.Builtin()
+	}
+	g := &Gateway{o: o, s: o.Settings, bad: directory.NewThrottle(directory.MaxBadKeys, o.Now)}
 	// buffers are powers of two: one of the largest size must fit
 	g.bodies.limit = max(o.Settings.MaxBodyMemory, int64(1)<<bits.Len64(uint64(o.Settings.MaxBody-1)))
 	return g

@@ -194,7 +194,7 @@ func (x *exchange) planned(c *candidates, i int) bool {
 	if c.plans[i] != nil {
 		return true
 	}
-	p, err := x.plan(&x.account.Nodes[i])
+	p, err := x.plan(c.nodes[i])
 	if err != nil {
 		x.unfit = err
 		c.list[i].Unable = true

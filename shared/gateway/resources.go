@@ -105,7 +105,11 @@ func (x *exchange) resource(c *collection, id string) {
 		x.fail(x.noNode(choice))
 		return
 	}
-	n := &x.account.Nodes[i]
+	n, err := x.takeOwner(&x.account.Nodes[i])
+	if err != nil {
+		x.fail(err)
+		return
+	}
 	s := x.g.o.Health.Node(x.r.Context(), n.ID, n.Account)
 	s.Begin(false)
 	defer s.End(false)
@@ -188,8 +192,9 @@ func (x *exchange) resourceNode(id string) (int, router.Choice) {
 	for i := range c.list {
 		c.list[i].Tried = c.list[i].Node.Kind != core.KindAnthropic // the only kind that has these endpoints
 	}
-	c.refresh()
-	choice := router.Pick(c.list, &router.Request{Active: x.account.ActiveNode, Now: x.g.o.Now(), Policy: x.policy(), Session: "resources"}, random)
+	now := x.g.o.Now()
+	c.refresh(now)
+	choice := router.Pick(c.list, &router.Request{Active: x.account.ActiveNode, Now: now, Policy: x.policy(), Session: "resources"}, random)
 	return choice.Index, choice
 }
 

@@ -96,7 +96,8 @@ func (r *relay) run(ctx context.Context, rd *sse.Reader) outcome {
 	x := r.a.x
 	defer func() {
 		if r.status.Started || r.content { // of an attempt that failed, too: it stands unless another one answers
-			x.rec.Tokens, x.rec.Estimated = r.stream.Tokens()
+			t, estimated := r.stream.Tokens()
+			x.noteTokens(t, estimated, r.a.plan.wire)
 		}
 		if r.content {
 			x.rec.StreamMillis = x.since()/1e6 - x.rec.FirstByteMS
@@ -174,6 +175,9 @@ func (r *relay) begin(now int64) {
 	r.content = true
 	x.rec.Status = http.StatusOK
 	x.rec.FirstByteMS = max(1, now/1e6)
+	if r.a.plan.wire.openAI() {
+		x.inputTokens() // while the body is there: a client that leaves early leaves us without a count
+	}
 	x.freeBody()
 	r.a.plan.parts = [5][]byte{} // the transport has its own view of what it may still be sending
 	if r.a.plan.enc != nil {

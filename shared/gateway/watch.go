@@ -56,6 +56,8 @@ func (x *exchange) startWatch(silence time.Duration, s *clientStream) *watch {
 	if s != nil {
 		s.last = now + int64(x.g.s.HoldFor) - int64(x.g.s.PingEvery)
 	}
+	w.tick.Lock() // the callback reads timer
+	defer w.tick.Unlock()
 	w.timer = time.AfterFunc(w.next(now), w.fire)
 	return w
 }
@@ -129,16 +131,19 @@ func (w *watch) renew() {
 		return
 	}
 	w.renewed = now
-	limited := false
+	var leased []store.Subject
 	for _, s := range w.x.subjectList() {
-		limited = limited || s.Limits.Concurrency > 0
+		if s.Limits.Leased() {
+			leased = append(leased, s)
+		}
 	}
-	if !limited {
+	if n := w.x.current.Load(); n != nil {
+		leased = append(leased, *n)
+	}
+	if len(leased) == 0 {
 		return
 	}
-	at := w.x.g.o.Now()
-	err := w.x.g.o.Admission.Renew(w.x.r.Context(), store.AdmitRequest{Now: at, ID: w.x.info.ID, Account: w.x.key.Account,
-		Subjects: w.x.subjectList(), LeaseEnd: at.Add(leaseFor), Zone: w.x.g.s.Zone})
+	err := w.x.g.o.Admission.Renew(w.x.r.Context(), w.x.admitRequest(leased, store.Amount{}))
 	if err != nil {
 		w.x.g.o.Log.Warn("lease not renewed", "request_id", w.x.info.ID, "error", err)
 	}

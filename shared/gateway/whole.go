@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"sluice/shared/core"
 	"sluice/shared/rawjson"
 	"sluice/shared/translator"
 	"sluice/shared/upstream"
@@ -109,7 +110,11 @@ func (a *attempt) message(resp *http.Response, body []byte) outcome {
 	x, p := a.x, a.plan
 	var err error
 	if p.same {
-		body, x.rec.Tokens, x.rec.Estimated, err = p.wire.PassReply(body, translator.TapOptions{Model: a.alias()})
+		var t core.Tokens
+		var estimated bool
+		if body, t, estimated, err = p.wire.PassReply(body, translator.TapOptions{Model: a.alias()}); err == nil {
+			x.noteTokens(t, estimated, p.wire)
+		}
 	} else {
 		var c translator.Collector
 		b := translator.NewBuilder(c.Event)
@@ -119,7 +124,8 @@ func (a *attempt) message(resp *http.Response, body []byte) outcome {
 			err = b.Whole()
 		}
 		if err == nil {
-			x.rec.Tokens, x.rec.Estimated = b.Tokens()
+			t, estimated := b.Tokens()
+			x.noteTokens(t, estimated, p.wire)
 			body = x.client.AppendReply(nil, &c.Reply, x.reply())
 		}
 	}

@@ -20,11 +20,12 @@ type Tracker struct {
 	log    *slog.Logger
 	mu     sync.RWMutex
 	nodes  map[string]*Node
+	synced map[string]int64 // account -> generation whose states were read
 }
 
 // New makes an empty tracker over the saved states.
 func New(states *store.Table[core.NodeState], log *slog.Logger) *Tracker {
-	return &Tracker{states: states, log: log, nodes: make(map[string]*Node)}
+	return &Tracker{states: states, log: log, nodes: make(map[string]*Node), synced: make(map[string]int64)}
 }
 
 // Node is the state of one node.
@@ -37,6 +38,8 @@ type Node struct {
 	mu          sync.Mutex   // orders transitions
 	save        sync.Mutex   // orders saves
 	dirty       atomic.Bool
+	changes     atomic.Int64 // made by this process
+	cleared     atomic.Bool  // since the last save: what others cooled is forgiven, too
 }
 
 // Node returns the node's state, read from the store on first sight. A store that cannot be read counts as "nothing
@@ -82,6 +85,7 @@ func (t *Tracker) Forget(ctx context.Context, id string) error {
 // Clear forgives a node everything: it was enabled, or its address or credential changed.
 func (t *Tracker) Clear(ctx context.Context, id, account string) error {
 	n := t.Node(ctx, id, account)
+	n.cleared.Store(true)
 	n.change(func(core.NodeState) core.NodeState { return core.NodeState{} })
 	n.trial.Store(0)
 	return t.Save(ctx, n)
@@ -97,16 +101,23 @@ func (t *Tracker) Save(ctx context.Context, n *Node) error {
 	if !n.dirty.Swap(false) {
 		return nil
 	}
-	now := n.State()
+	now, cleared := n.State(), n.cleared.Swap(false)
 	_, err := t.states.Upsert(ctx, n.id, func(s *core.NodeState) error {
-		*s = core.NodeState{}
+		var own core.NodeState
 		if now != nil {
-			*s = *now
+			own = *now
 		}
+		if !cleared {
+			own = merged(own, s)
+		}
+		*s = own
 		s.Node, s.Account = n.id, n.account
 		return nil
 	})
 	if err != nil {
+		if cleared {
+			n.cleared.Store(true)
+		}
 		n.dirty.Store(true)
 	}
 	return err
@@ -159,6 +170,7 @@ func (n *Node) change(f func(core.NodeState) core.NodeState) {
 	s = f(s)
 	s.Node, s.Account = n.id, n.account
 	n.state.Store(&s)
+	n.changes.Add(1)
 	n.dirty.Store(true)
 }
 

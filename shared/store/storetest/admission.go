@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -121,7 +122,7 @@ var admissionCases = []testcase{
 	}},
 	{"RefusedTakesNothing", "a refusal by one subject takes nothing of another, whichever refuses", func(t *T) {
 		k, a := t.key("1", core.Limits{RPM: 10, RPD: 10, Concurrency: 10}), t.account("acme", core.Limits{RPD: 1})
-		k2 := t.key("2", core.Limits{RPD: 1})
+		k2 := t.keyOf("big", "2", core.Limits{RPD: 1})
 		t.admit("a", k, a)
 		for i := range 5 {
 			r := t.refuse(fmt.Sprint("x", i), k, a)
@@ -203,6 +204,36 @@ var admissionCases = []testcase{
 			t.Errorf("%d admitted in the minute after the clock was set back, want 1 to 3", n)
 		}
 	}},
+	{"Bound", "in any t seconds at most L + L*t/60 get in (and the refill of the backend's lag), and at least 0.95 of the refill when more is asked for", func(t *T) {
+		const rpm = 120
+		k := t.key("1", core.Limits{RPM: rpm})
+		rng := rand.New(rand.NewPCG(5, 8))
+		var in []time.Time
+		for range 3 {
+			begin, n := t.Now, len(in)
+			for range 150 { // twice as many as come back
+				t.Now = t.Now.Add(time.Duration(rng.Int64N(int64(500 * time.Millisecond)))).Truncate(time.Microsecond)
+				_, err := t.S.Admit(t.Ctx, t.request(fmt.Sprint(t.Now.UnixMicro()), k))
+				if err == nil {
+					in = append(in, t.Now)
+				} else if r := (*store.Refusal)(nil); !errors.As(err, &r) {
+					t.Fatalf("admit: %v", err)
+				}
+			}
+			if got, want := float64(len(in)-n), 0.95*rpm*t.Now.Sub(begin).Minutes(); got < want {
+				t.Errorf("%v let in in %v, want at least %v", got, t.Now.Sub(begin), want)
+			}
+			t.Now = t.Now.Add(time.Duration(rng.Int64N(int64(40 * time.Second)))).Truncate(time.Microsecond)
+		}
+		for i := range in {
+			for j := i; j < len(in); j++ {
+				span := in[j].Sub(in[i])
+				if n := float64(j - i + 1); n > rpm+rpm*(span+t.Opt.Lag).Minutes() {
+					t.Fatalf("%v let in within %v", n, span)
+				}
+			}
+		}
+	}},
 	{"Hammer", "of 100 workers that hammer one key at one moment exactly the limit gets in, key and account alike", func(t *T) {
 		k, a := t.key("1", core.Limits{RPM: 70}), t.account("acme", core.Limits{RPD: 60, Concurrency: 50})
 		k2 := t.key("2", core.Limits{RPD: 20})
@@ -224,6 +255,12 @@ var admissionCases = []testcase{
 			}
 			return nil
 		})
+		if t.Opt.Hasty { // the rest gets in one by one
+			for i := range int(50 - in.Load() - in2.Load()) {
+				t.admit(fmt.Sprint("rest", i), k, a)
+				in.Add(1)
+			}
+		}
 		if got := in.Load() + in2.Load(); got != 50 || in2.Load() > 20 {
 			t.Errorf("%d + %d admitted, want 50 together and at most 20 by the second", in.Load(), in2.Load())
 		}

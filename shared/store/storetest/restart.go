@@ -12,8 +12,14 @@ import (
 // DirOpener opens the store that lives in a directory.
 type DirOpener func(tb testing.TB, dir string) store.Store
 
+// RestartOptions are what a backend states about itself.
+type RestartOptions struct {
+	LeasesSurvive bool // others use the store, too: a request's leases live on until they end or it is settled
+}
+
 // RunRestart checks what survives Close and a new start. It is apart because a store in memory survives nothing.
-func RunRestart(t *testing.T, open DirOpener) {
+func RunRestart(t *testing.T, open DirOpener, o ...RestartOptions) {
+	survive := len(o) > 0 && o[0].LeasesSurvive
 	for _, c := range restartCases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Cleanup(func() {
@@ -28,8 +34,13 @@ func RunRestart(t *testing.T, open DirOpener) {
 					t.Errorf("Close: %v", err)
 				}
 			})
-			c.run(x, func() {
+			c.run(x, func(flying map[string]store.Subject) {
 				t.Helper()
+				for id, k := range flying {
+					if survive {
+						defer x.ended(id, k)
+					}
+				}
 				if err := x.S.Close(); err != nil {
 					t.Fatalf("Close: %v", err)
 				}
@@ -41,9 +52,9 @@ func RunRestart(t *testing.T, open DirOpener) {
 
 var restartCases = []struct {
 	name, why string
-	run       func(t *T, restart func())
+	run       func(t *T, restart func(flying map[string]store.Subject)) // flying: who holds a subject's only slot
 }{
-	{"Docs", "documents, look-up strings, counters and generations survive", func(t *T, restart func()) {
+	{"Docs", "documents, look-up strings, counters and generations survive", func(t *T, restart func(map[string]store.Subject)) {
 		d := t.replace(t.create(store.KindKey, "1", "acme", "look"))
 		t.create(store.KindKey, "2", "acme", "gone")
 		t.ok(t.S.Delete(t.Ctx, store.KindKey, "2", 0), "delete")
@@ -51,7 +62,7 @@ var restartCases = []struct {
 		t.ok(err, "next")
 		g, err := t.S.Generation(t.Ctx, "acme")
 		t.ok(err, "generation")
-		restart()
+		restart(nil)
 		if got, err := t.S.Find(t.Ctx, store.KindKey, "look"); err != nil || got.ID != "1" || got.Version != d.Version {
 			t.Errorf("got %+v, %v", got, err)
 		}
@@ -67,13 +78,13 @@ var restartCases = []struct {
 		_, err = t.S.Admit(t.Ctx, t.request("a", store.Subject{Kind: store.KindKey, ID: "1", Version: 1}))
 		t.is(err, store.ErrStale, "admit with the version before")
 	}},
-	{"Limits", "requests a minute and a day stay used; leases end with their process", func(t *T, restart func()) {
+	{"Limits", "requests a minute and a day stay used; leases end with their process", func(t *T, restart func(map[string]store.Subject)) {
 		k, a := t.key("1", core.Limits{RPM: 4, RPD: 5, Concurrency: 1}), t.account("acme", core.Limits{RPD: 9})
 		gone := t.key("2", core.Limits{RPD: 1})
 		t.admit("a", k, a)
 		t.admit("b", gone)
 		t.ok(t.S.Delete(t.Ctx, store.KindKey, "2", 0), "delete")
-		restart()
+		restart(map[string]store.Subject{"a": k})
 		res := t.admit("c", k, a)
 		t.remaining(res.Figures, store.KindKey, store.LimitRPM, 2)
 		t.remaining(res.Figures, store.KindKey, store.LimitRPD, 3)
@@ -81,18 +92,18 @@ var restartCases = []struct {
 		t.ok(t.S.Flush(t.Ctx), "flush")
 		t.create(store.KindKey, "2", "acme")
 		t.admit("d", gone)
-		restart()
+		restart(map[string]store.Subject{"c": k})
 		t.remaining(t.admit("e", k, a).Figures, store.KindKey, store.LimitRPD, 2)
 	}},
-	{"Usage", "records survive, also those settled right before Close; so do sums", func(t *T, restart func()) {
+	{"Usage", "records survive, also those settled right before Close; so do sums", func(t *T, restart func(map[string]store.Subject)) {
 		for i := range 1200 {
 			t.put(t.record(fmt.Sprint("a", i)))
 		}
-		restart()
+		restart(nil)
 		t.ok(t.S.Rollup(t.Ctx, t.Now.Add(5*time.Hour)), "rollup")
 		t.put(t.record("a0")) // known
 		t.put(t.record("b"))  // late
-		restart()
+		restart(nil)
 		if got := t.sums(store.UsageFilter{}, store.GroupNone)[0]; got.Requests != 1201 {
 			t.Errorf("%d requests in the sums, want 1201", got.Requests)
 		}
@@ -100,14 +111,21 @@ var restartCases = []struct {
 			t.Errorf("%d records, want 1201", len(got))
 		}
 	}},
-	{"Leases", "a lease and its fencing number survive", func(t *T, restart func()) {
+	{"Leases", "a lease and its fencing number survive", func(t *T, restart func(map[string]store.Subject)) {
 		n, err := t.S.Acquire(t.Ctx, "x", "a", t.Now, time.Minute)
 		t.ok(err, "acquire")
-		restart()
+		restart(nil)
 		_, err = t.S.Acquire(t.Ctx, "x", "b", t.Now, time.Minute)
 		t.is(err, store.ErrHeld, "acquire")
 		if m, err := t.S.Acquire(t.Ctx, "x", "b", t.Now.Add(time.Hour), time.Minute); err != nil || m <= n {
 			t.Errorf("fence %d, %v, want more than %d", m, err, n)
 		}
 	}},
+}
+
+// ended checks that a request holds its slot still, and settles it.
+func (t *T) ended(id string, k store.Subject) {
+	t.Helper()
+	t.refuse("while "+id+" is in flight", k)
+	t.settle(id, k)
 }

@@ -2,6 +2,9 @@
 // opens an empty store; what only some backends promise has an entry point of its own, with the reason in its comment.
 //
 // Do not rely on: times finer than a microsecond, counters without gaps, the text of errors.
+//
+// The package has more than 1,500 lines because it is one list of promises, each with its case; a file per part of the
+// contract keeps it in order.
 package storetest
 
 import (
@@ -22,6 +25,17 @@ var start = time.Date(2026, 3, 14, 10, 20, 30, 0, time.UTC)
 // Opener opens an empty store that shares nothing with others. The suite closes it.
 type Opener func(tb testing.TB) store.Store
 
+// Options are what a backend states about itself. No case is weakened for the others.
+type Options struct {
+	// Lag is how far a token bucket may lie behind the clock: 2 s of refill more than the bound may be let in.
+	Lag time.Duration
+	// Hasty: subjects are asked one by one, and while one refuses it holds its share of the other for a moment. So of
+	// requests at one moment some may be refused although there is room; never may too many be let in.
+	Hasty bool
+	// PurgesItself: what expired is removed without Purge, at a time that nobody knows.
+	PurgesItself bool
+}
+
 // testcase is one promise. why is printed when it fails.
 type testcase struct {
 	name, why string
@@ -34,25 +48,30 @@ type T struct {
 	S   store.Store
 	Ctx context.Context
 	Now time.Time
+	Opt Options
 }
 
-// Run checks everything that every backend promises.
-func Run(t *testing.T, open Opener) {
+// Run checks everything that every backend promises, within what it states about itself.
+func Run(t *testing.T, open Opener, o ...Options) {
+	var opt Options
+	if len(o) > 0 {
+		opt = o[0]
+	}
 	for _, g := range []struct {
 		name  string
 		cases []testcase
 	}{
-		{"Docs", docCases}, {"Admission", admissionCases}, {"Leases", leaseCases}, {"Usage", usageCases}, {"Store", storeCases},
+		{"Docs", docCases}, {"Admission", admissionCases}, {"Budgets", budgetCases}, {"Leases", leaseCases}, {"Usage", usageCases}, {"Store", storeCases},
 	} {
 		t.Run(g.name, func(t *testing.T) {
 			for _, c := range g.cases {
-				t.Run(c.name, func(t *testing.T) { c.try(t, open) })
+				t.Run(c.name, func(t *testing.T) { c.try(t, open, opt) })
 			}
 		})
 	}
 }
 
-func (c testcase) try(t *testing.T, open Opener) {
+func (c testcase) try(t *testing.T, open Opener, o Options) {
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log("The contract says: " + c.why)
@@ -64,7 +83,7 @@ func (c testcase) try(t *testing.T, open Opener) {
 			t.Errorf("Close: %v", err)
 		}
 	})
-	c.run(&T{TB: t, S: s, Ctx: t.Context(), Now: start})
+	c.run(&T{TB: t, S: s, Ctx: t.Context(), Now: start, Opt: o})
 }
 
 // ok ends the case when a call failed.
@@ -105,7 +124,13 @@ func (t *T) replace(d store.Doc) store.Doc {
 // key creates a key's document and returns it as a subject with limits.
 func (t *T) key(id string, l core.Limits) store.Subject {
 	t.Helper()
-	return store.Subject{Kind: store.KindKey, ID: id, Version: t.create(store.KindKey, id, "acme").Version, Limits: l}
+	return t.keyOf("acme", id, l)
+}
+
+// keyOf is key for another account.
+func (t *T) keyOf(account, id string, l core.Limits) store.Subject {
+	t.Helper()
+	return store.Subject{Kind: store.KindKey, ID: id, Version: t.create(store.KindKey, id, account).Version, Limits: l}
 }
 
 // account creates an account's document and returns it as a subject with limits.
@@ -115,7 +140,13 @@ func (t *T) account(id string, l core.Limits) store.Subject {
 }
 
 func (t *T) request(id string, subjects ...store.Subject) store.AdmitRequest {
-	return store.AdmitRequest{Now: t.Now, ID: id, Account: "acme", Subjects: subjects, LeaseEnd: t.Now.Add(3 * time.Minute), Zone: time.UTC}
+	account := "acme"
+	for _, s := range subjects {
+		if s.Kind == store.KindAccount {
+			account = s.ID
+		}
+	}
+	return store.AdmitRequest{Now: t.Now, ID: id, Account: account, Subjects: subjects, LeaseEnd: t.Now.Add(3 * time.Minute), Zone: time.UTC}
 }
 
 // admit lets a request in or ends the case.

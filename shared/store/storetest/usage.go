@@ -18,7 +18,7 @@ var usageCases = []testcase{
 			RequestID: "req_1", UpstreamID: "up_1", Account: "acme", Key: "7", Node: "3", NodeName: "main ü", Endpoint: "/v1/messages",
 			Dialect: core.DialectAnthropic, Model: "m", ServedModel: "m-2", Session: "s", Agent: "a", ParentAgent: "p", ClientAddr: "::1",
 			Stream: true, Status: 499, ErrorCode: "timeout", Attempts: 3, Tokens: core.Tokens{Input: 1, CacheRead: 2, CacheWrite5m: 3, CacheWrite1h: 4, Output: 5},
-			Estimated: true, Bytes: 1 << 40, StartedAt: t.Now.Add(-2345678 * time.Microsecond), EndedAt: t.Now.Add(time.Microsecond).In(time.FixedZone("x", 3600)),
+			Estimated: true, CostUSD: 12_345_678, Unpriced: true, Bytes: 1 << 40, StartedAt: t.Now.Add(-2345678 * time.Microsecond), EndedAt: t.Now.Add(time.Microsecond).In(time.FixedZone("x", 3600)),
 			FirstByteMS: 12, StreamMillis: 34,
 		}
 		t.put(r)

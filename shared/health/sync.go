@@ -1,0 +1,109 @@
+package health
+
+import (
+	"context"
+	"maps"
+
+	"sluice/shared/core"
+)
+
+// maxSynced bounds the accounts whose generation is remembered.
+const maxSynced = 20_000
+
+// Current reports whether the states of the account's nodes were read at that generation.
+func (t *Tracker) Current(account string, generation int64) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	g, ok := t.synced[account]
+	return ok && g == generation
+}
+
+// Sync reads the states of an account's nodes, in one listing: something of the account changed, perhaps what another
+// instance learnt of a node. ids are the account's nodes; generation is the account's from before they were read. Changes
+// of this process that are not saved yet stay, and so does what only it knows: requests in flight, trials. When the store
+// cannot be read, what is known goes on to count.
+func (t *Tracker) Sync(ctx context.Context, account string, generation int64, ids []string) {
+	if err := t.Reload(ctx, account, ids); err != nil {
+		t.log.Warn("states of nodes could not be read", "account", account, "error", err)
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.synced) >= maxSynced {
+		clear(t.synced)
+	}
+	t.synced[account] = generation
+}
+
+// Reload is Sync for who does not know the generation, and must know when it fails.
+func (t *Tracker) Reload(ctx context.Context, account string, ids []string) error {
+	nodes := make([]*Node, len(ids))
+	seen := make([]int64, len(ids)) // changes from here on are newer than the listing
+	for i, id := range ids {
+		if nodes[i] = t.known(id); nodes[i] != nil {
+			seen[i] = nodes[i].changes.Load()
+		}
+	}
+	rows, err := t.states.All(context.WithoutCancel(ctx), account)
+	if err != nil {
+		return err
+	}
+	saved := make(map[string]*core.NodeState, len(rows))
+	for i := range rows {
+		saved[rows[i].Value.Node] = &rows[i].Value
+	}
+	for i, id := range ids {
+		if nodes[i] == nil {
+			nodes[i] = t.first(&Node{id: id, account: account})
+		}
+		nodes[i].adopt(saved[id], seen[i])
+	}
+	return nil
+}
+
+func (t *Tracker) known(id string) *Node {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.nodes[id]
+}
+
+// first adds a node unless another one did so meanwhile; it returns the one that stays.
+func (t *Tracker) first(fresh *Node) *Node {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n := t.nodes[fresh.id]; n != nil {
+		return n
+	}
+	t.nodes[fresh.id] = fresh
+	return fresh
+}
+
+// adopt takes over what is saved of the node, nil for nothing, unless this process learnt more since it was read: its own
+// saving will raise the generation, and bring everything together.
+func (n *Node) adopt(saved *core.NodeState, changes int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.changes.Load() != changes || n.cleared.Load():
+	case !n.dirty.Load():
+		n.state.Store(saved)
+	case saved != nil:
+		own := merged(*n.state.Load(), saved)
+		n.state.Store(&own)
+	}
+}
+
+// merged is what this process knows of a node, with the cool-downs that others saved: of the same model the longer counts.
+func merged(own core.NodeState, saved *core.NodeState) core.NodeState {
+	if len(saved.Cooling) == 0 {
+		return own
+	}
+	both := maps.Clone(saved.Cooling)
+	for model, until := range own.Cooling {
+		if until.After(both[model]) {
+			both[model] = until
+		}
+	}
+	own.Cooling = both
+	return own
+}
