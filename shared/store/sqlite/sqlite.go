@@ -41,25 +41,21 @@ func dialect() sqlstore.Dialect {
 		Types:    map[string]string{"$KEY": "TEXT", "$TEXT": "TEXT", "$INT": "INTEGER", "$BLOB": "BLOB", "$CLUSTERED": "WITHOUT ROWID"},
 		HasTable: "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?",
 		InsertNew: func(table string, cols []string, rows int) string {
-			return insert(table, cols) + strings.Repeat(", ("+sqlstore.Params(len(cols))+")", rows-1) + " ON CONFLICT DO NOTHING"
+			return sqlstore.InsertRows(table, cols, rows) + " ON CONFLICT DO NOTHING"
 		},
-		Upsert: func(table string, keys, cols []string) string {
+		Upsert: func(table string, keys, cols []string, rows int) string {
 			sets := make([]string, len(cols))
 			for i, c := range cols {
 				sets[i] = c + " = excluded." + c
 			}
 			all := append(append([]string(nil), keys...), cols...)
-			return insert(table, all) + " ON CONFLICT (" + strings.Join(keys, ", ") + ") DO UPDATE SET " + strings.Join(sets, ", ")
+			return sqlstore.InsertRows(table, all, rows) + " ON CONFLICT (" + strings.Join(keys, ", ") + ") DO UPDATE SET " + strings.Join(sets, ", ")
 		},
 		Taken: func(err error) bool {
 			e, ok := errors.AsType[*sqlite3.Error](err)
 			return ok && (e.Code() == codes.SQLITE_CONSTRAINT_PRIMARYKEY || e.Code() == codes.SQLITE_CONSTRAINT_UNIQUE)
 		},
 	}
-}
-
-func insert(table string, cols []string) string {
-	return "INSERT INTO " + table + " (" + strings.Join(cols, ", ") + ") VALUES (" + sqlstore.Params(len(cols)) + ")"
 }
 
 // Open opens the file at path, creating it (readable by its owner only, as is its directory) when it is missing, and

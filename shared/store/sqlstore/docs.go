@@ -51,6 +51,11 @@ func looks(d *store.Doc) (string, error) {
 
 // Get implements store.Docs.
 func (e *Engine) Get(ctx context.Context, kind, id string) (store.Doc, error) {
+	ctx, cancel := e.bounded(ctx)
+	defer cancel()
+	if !e.dialect.holds(id) {
+		return store.Doc{}, fmt.Errorf("%s %q: %w", kind, id, store.ErrNotFound)
+	}
 	q := e.dialect.query(docColumns + "WHERE d.kind = ? AND d.id = ?")
 	d, err := scanDoc(e.r.QueryRowContext(ctx, q, kind, id).Scan)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -61,6 +66,11 @@ func (e *Engine) Get(ctx context.Context, kind, id string) (store.Doc, error) {
 
 // Find implements store.Docs.
 func (e *Engine) Find(ctx context.Context, kind, unique string) (store.Doc, error) {
+	ctx, cancel := e.bounded(ctx)
+	defer cancel()
+	if !e.dialect.holds(unique) {
+		return store.Doc{}, fmt.Errorf("%s by look-up string: %w", kind, store.ErrNotFound)
+	}
 	q := e.dialect.query(docColumns + "JOIN sluice_uniques u ON u.kind = d.kind AND u.id = d.id WHERE u.kind = ? AND u.value = ?")
 	d, err := scanDoc(e.r.QueryRowContext(ctx, q, kind, unique).Scan)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -71,9 +81,11 @@ func (e *Engine) Find(ctx context.Context, kind, unique string) (store.Doc, erro
 
 // List implements store.Docs.
 func (e *Engine) List(ctx context.Context, kind, account, after string, limit int) ([]store.Doc, error) {
-	q, args := docColumns+"WHERE d.kind = ? AND d.id > ?", []any{kind, after}
+	ctx, cancel := e.bounded(ctx)
+	defer cancel()
+	q, args := docColumns+"WHERE d.kind = ? AND d.id > ?", []any{kind, e.dialect.key(after)}
 	if account != "" {
-		q, args = q+" AND d.account = ?", append(args, account)
+		q, args = q+" AND d.account = ?", append(args, e.dialect.key(account))
 	}
 	var out []store.Doc
 	err := e.read(ctx, q+" ORDER BY d.id LIMIT ?", append(args, max(limit, 0)), func(rows *sql.Rows) error {
@@ -110,10 +122,15 @@ func (e *Engine) change(ctx context.Context, op string, d *store.Doc, fn func(*s
 
 // Create implements store.Docs.
 func (e *Engine) Create(ctx context.Context, d store.Doc) (int64, error) {
+	ctx, cancel := e.bounded(ctx)
+	defer cancel()
 	return e.change(ctx, "create", &d, func(tx *sql.Tx) (int64, error) {
 		text, err := looks(&d)
 		if err != nil {
 			return 0, err
+		}
+		if !e.dialect.holds(d.ID) || !e.dialect.holds(d.Account) {
+			return 0, fmt.Errorf("its id must be valid text of at most %d bytes", e.dialect.KeyBytes)
 		}
 		_, err = e.exec(ctx, tx, "INSERT INTO sluice_docs (kind, id, account, version, expires_us, looks, body) VALUES (?, ?, ?, 1, ?, ?, ?)",
 			d.Kind, d.ID, d.Account, expiresUS(&d), text, body(&d))
@@ -150,6 +167,9 @@ func (e *Engine) claim(ctx context.Context, tx *sql.Tx, d *store.Doc) error {
 
 // at locks a document and compares its version; 0 is any. It returns the version and the account.
 func (e *Engine) at(ctx context.Context, tx *sql.Tx, kind, id string, version int64) (have int64, account string, err error) {
+	if !e.dialect.holds(id) {
+		return 0, "", store.ErrNotFound
+	}
 	q := "SELECT version, account FROM sluice_docs WHERE kind = ? AND id = ?" + e.dialect.ForUpdate
 	switch err := e.row(ctx, tx, q, kind, id).Scan(&have, &account); {
 	case errors.Is(err, sql.ErrNoRows):
@@ -164,6 +184,8 @@ func (e *Engine) at(ctx context.Context, tx *sql.Tx, kind, id string, version in
 
 // Replace implements store.Docs.
 func (e *Engine) Replace(ctx context.Context, d store.Doc) (int64, error) {
+	ctx, cancel := e.bounded(ctx)
+	defer cancel()
 	return e.change(ctx, "replace", &d, func(tx *sql.Tx) (int64, error) {
 		have, account, err := e.at(ctx, tx, d.Kind, d.ID, d.Version)
 		if err != nil {
@@ -193,6 +215,8 @@ func (e *Engine) Replace(ctx context.Context, d store.Doc) (int64, error) {
 
 // Delete implements store.Docs.
 func (e *Engine) Delete(ctx context.Context, kind, id string, version int64) error {
+	ctx, cancel := e.bounded(ctx)
+	defer cancel()
 	d := store.Doc{Kind: kind, ID: id}
 	_, err := e.change(ctx, "delete", &d, func(tx *sql.Tx) (int64, error) {
 		_, account, err := e.at(ctx, tx, kind, id, version)
@@ -209,7 +233,7 @@ func (e *Engine) Delete(ctx context.Context, kind, id string, version int64) err
 func (e *Engine) erase(ctx context.Context, tx *sql.Tx, kind, id string) error {
 	tables := []string{"sluice_docs", "sluice_uniques"}
 	if store.Generational(kind) {
-		tables = append(tables, "sluice_limits")
+		tables = append(tables, "sluice_limits", "sluice_inflight")
 	}
 	for _, table := range tables {
 		if _, err := e.exec(ctx, tx, "DELETE FROM "+table+" WHERE kind = ? AND id = ?", kind, id); err != nil {
@@ -221,6 +245,8 @@ func (e *Engine) erase(ctx context.Context, tx *sql.Tx, kind, id string) error {
 
 // Next implements store.Docs.
 func (e *Engine) Next(ctx context.Context, counter string) (n int64, err error) {
+	ctx, cancel := e.bounded(ctx)
+	defer cancel()
 	err = e.write(ctx, "count "+counter, func(tx *sql.Tx) (err error) {
 		n, err = e.increment(ctx, tx, "sluice_counters", "name", counter)
 		return err
@@ -259,6 +285,7 @@ func (e *Engine) Purge(ctx context.Context, now time.Time) (int, error) {
 	}
 	gone := 0
 	err = e.write(ctx, "purge", func(tx *sql.Tx) error {
+		gone = 0
 		for _, d := range plain {
 			// It may have been extended since it was read.
 			_, _, err := e.at(ctx, tx, d.Kind, d.ID, d.Version)

@@ -77,8 +77,7 @@ func (s *Embedded) load(ctx context.Context) error {
 	}
 	return e.read(ctx, "SELECT kind, id, "+strings.Join(limitColumns, ", ")+" FROM sluice_limits", nil, func(rows *sql.Rows) error {
 		var c memory.Counter
-		st := &c.Counters
-		err := rows.Scan(&c.Kind, &c.ID, &st.Full, &st.Day, &st.Count, &st.Tokens, &st.MoneyDay, &st.DayUSD, &st.Month, &st.MonthUSD)
+		err := rows.Scan(scanCounters([]any{&c.Kind, &c.ID}, &c.Counters)...)
 		s.admitter.Restore(c)
 		return err
 	})

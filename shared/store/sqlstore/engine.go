@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
+	"time"
 
 	"sluice/shared/store"
 )
@@ -14,6 +16,16 @@ var (
 	_ store.Docs   = (*Engine)(nil)
 	_ store.Leases = (*Engine)(nil)
 )
+
+// ErrAway is in the error of a call when the server cannot be reached or cannot serve now: a later call may go well.
+// Whether a change that ended so was made is not known.
+var ErrAway = errors.New("the database is away")
+
+// errAgain rolls a transaction back to be tried again.
+var errAgain = errors.New("others change the same rows all the time")
+
+// maxTries bounds how often a transaction is begun for one call.
+const maxTries = 16
 
 // Engine is documents, leases and usage on a database. It is safe for concurrent use.
 type Engine struct {
@@ -53,13 +65,21 @@ func (e *Engine) fail(ctx context.Context, op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
-		err = ctx.Err()
+	switch {
+	case ctx.Err() != nil && errors.Is(context.Cause(ctx), ErrAway):
+		err = context.Cause(ctx)
+	case ctx.Err() != nil:
+		if !errors.Is(err, ctx.Err()) {
+			err = ctx.Err()
+		}
+	case e.dialect.Away != nil && e.dialect.Away(err):
+		err = fmt.Errorf("%w: %w", ErrAway, err)
 	}
 	return fmt.Errorf("%s: %s: %w", e.name, op, err)
 }
 
-// write runs fn in a transaction and then, once it is safe and before the next writer, after (which may be nil).
+// write runs fn in a transaction and then, once it is safe and before the next writer, after (which may be nil). On a
+// server fn may run several times: it must not build on what an earlier run left.
 func (e *Engine) write(ctx context.Context, op string, fn func(*sql.Tx) error, after func()) error {
 	if e.turn != nil {
 		select {
@@ -69,21 +89,52 @@ func (e *Engine) write(ctx context.Context, op string, fn func(*sql.Tx) error, a
 			return e.fail(ctx, op, ctx.Err())
 		}
 	}
-	tx, err := e.w.BeginTx(ctx, nil)
-	if err != nil {
-		return e.fail(ctx, op, err)
-	}
-	if err := fn(tx); err != nil {
-		_ = tx.Rollback() // the first error tells more
-		return e.fail(ctx, op, err)
-	}
-	if err := tx.Commit(); err != nil {
-		return e.fail(ctx, op, err)
+	for try := 1; ; try++ {
+		err := e.once(ctx, fn)
+		if err == nil {
+			break
+		}
+		if try == maxTries || ctx.Err() != nil || !e.again(err) {
+			return e.fail(ctx, op, err)
+		}
+		if err := pause(ctx, rand.N(time.Duration(min(try, 10))*2*time.Millisecond)); err != nil {
+			return e.fail(ctx, op, err)
+		}
 	}
 	if after != nil {
 		after()
 	}
 	return nil
+}
+
+// once is one transaction.
+func (e *Engine) once(ctx context.Context, fn func(*sql.Tx) error) error {
+	tx, err := e.w.BeginTx(ctx, &sql.TxOptions{Isolation: e.dialect.Isolation})
+	if err != nil {
+		return err
+	}
+	if err := fn(tx); err != nil {
+		_ = tx.Rollback() // the first error tells more
+		return err
+	}
+	return tx.Commit()
+}
+
+// again reports whether what failed may be tried again.
+func (e *Engine) again(err error) bool {
+	return errors.Is(err, errAgain) || e.dialect.Again != nil && e.dialect.Again(err)
+}
+
+// pause waits, or returns earlier with the context's error.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (e *Engine) exec(ctx context.Context, tx *sql.Tx, q string, args ...any) (rows int64, err error) {
@@ -122,6 +173,9 @@ func (e *Engine) increment(ctx context.Context, tx *sql.Tx, table, column, name 
 	}
 	if rows == 0 {
 		_, err = e.exec(ctx, tx, "INSERT INTO "+table+" ("+column+", n) VALUES (?, 1)", name)
+		if e.turn == nil && e.dialect.Taken(err) {
+			err = errAgain // someone else was first a moment ago
+		}
 		return 1, err
 	}
 	err = e.row(ctx, tx, "SELECT n FROM "+table+where, name).Scan(&n)

@@ -11,9 +11,12 @@ import (
 
 // Acquire implements store.Leases.
 func (e *Engine) Acquire(ctx context.Context, name, holder string, now time.Time, ttl time.Duration) (fence int64, err error) {
+	ctx, cancel := e.bounded(ctx)
+	defer cancel()
 	err = e.write(ctx, "lease "+name, func(tx *sql.Tx) error {
 		var by string
 		var until int64
+		fence = 0
 		q := "SELECT holder, until_us, fence FROM sluice_leases WHERE name = ?" + e.dialect.ForUpdate
 		err := e.row(ctx, tx, q, name).Scan(&by, &until, &fence)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -45,6 +48,8 @@ func (e *Engine) Acquire(ctx context.Context, name, holder string, now time.Time
 
 // Release implements store.Leases.
 func (e *Engine) Release(ctx context.Context, name, holder string) error {
+	ctx, cancel := e.bounded(ctx)
+	defer cancel()
 	return e.write(ctx, "release "+name, func(tx *sql.Tx) error {
 		_, err := e.exec(ctx, tx, "UPDATE sluice_leases SET holder = '' WHERE name = ? AND holder = ?", name, holder)
 		return err

@@ -57,14 +57,25 @@ func load(types map[string]string) ([]migration, error) {
 		if !strings.HasPrefix(name, fmt.Sprintf("migrations/%04d_", m.version)) {
 			return nil, fmt.Errorf("%s: migrations must be numbered without gaps", name)
 		}
-		for s := range strings.SplitSeq(words.Replace(text), ";\n") {
-			if s = strings.TrimSpace(s); s != "" {
-				m.statements = append(m.statements, s)
-			}
-		}
+		m.statements = statements(words.Replace(text))
 		out = append(out, m)
 	}
 	return out, nil
+}
+
+// statements splits a migration: a statement ends with a semicolon at the end of a line, comments aside.
+func statements(text string) (out []string) {
+	var plain strings.Builder
+	for line := range strings.Lines(text) {
+		line, _, _ = strings.Cut(line, "--")
+		plain.WriteString(strings.TrimRight(line, " \n") + "\n")
+	}
+	for s := range strings.SplitSeq(plain.String(), ";\n") {
+		if s = strings.TrimSpace(s); s != "" {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // schema reads the schema's version and the oldest one compatible with it; 0, 0 when there is none yet.
@@ -99,50 +110,93 @@ func refuse(name string, version, compatible int) error {
 		name, version, compatible, ours, store.ErrNewer)
 }
 
-// Migrate brings the schema up to date, each step in a transaction. Steps of newer compatible programs are left alone.
+// Migrate brings the schema up to date, each step in a transaction where the database can do that. Steps of newer
+// compatible programs are left alone. Of many instances that start at once one migrates while the others wait.
 // store.ErrNewer when this program may not use the database.
-func (e *Engine) Migrate(ctx context.Context) error {
-	version, compatible, err := schema(ctx, e.w, &e.dialect)
-	if err != nil {
-		return e.fail(ctx, "read the schema version", err)
-	}
-	if err := refuse(e.name, version, compatible); err != nil {
-		return err
-	}
+func (e *Engine) Migrate(ctx context.Context) (err error) {
 	ms, err := load(e.dialect.Types)
 	if err != nil {
 		return e.fail(ctx, "read the migrations", err)
+	}
+	version, compatible, err := e.schema(ctx)
+	if err != nil || version >= len(ms) { // nothing to do: no lock needed
+		return err
+	}
+	if e.dialect.Lock != nil {
+		c, cerr := e.w.Conn(ctx)
+		if cerr != nil {
+			return e.fail(ctx, "migrate", cerr)
+		}
+		release, lerr := e.dialect.Lock(ctx, c)
+		if lerr != nil {
+			_ = c.Close() // the first error tells more
+			return e.fail(ctx, "wait for the right to migrate", lerr)
+		}
+		defer func() {
+			_, cerr := release(), c.Close() // what is migrated is migrated; a lock ends with its connection
+			if err == nil {
+				err = e.fail(ctx, "migrate", cerr)
+			}
+		}()
+		if version, compatible, err = e.schema(ctx); err != nil {
+			return err
+		}
 	}
 	for _, m := range ms {
 		if m.version <= version {
 			continue
 		}
 		compatible = max(compatible, m.compatible)
-		err := e.write(ctx, fmt.Sprintf("migrate to version %d", m.version), func(tx *sql.Tx) error {
-			return e.step(ctx, tx, m, compatible)
-		}, nil)
-		if err != nil {
+		if err := e.step(ctx, m, compatible); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (e *Engine) step(ctx context.Context, tx *sql.Tx, m migration, compatible int) error {
-	if m.version == 1 {
-		q := strings.ReplaceAll("CREATE TABLE sluice_schema (version $INT NOT NULL, compatible $INT NOT NULL)", "$INT", e.dialect.Types["$INT"])
-		if _, err := e.exec(ctx, tx, q); err != nil {
+// schema reads the schema's version; store.ErrNewer when this program may not use it.
+func (e *Engine) schema(ctx context.Context) (version, compatible int, err error) {
+	version, compatible, err = schema(ctx, e.w, &e.dialect)
+	if err != nil {
+		return 0, 0, e.fail(ctx, "read the schema version", err)
+	}
+	return version, compatible, refuse(e.name, version, compatible)
+}
+
+// step makes one version. Where DDL ends a transaction the version is written in one of its own.
+func (e *Engine) step(ctx context.Context, m migration, compatible int) error {
+	op := fmt.Sprintf("migrate to version %d", m.version)
+	note := func(tx *sql.Tx) error {
+		if _, err := e.exec(ctx, tx, "DELETE FROM sluice_schema"); err != nil {
 			return err
 		}
+		_, err := e.exec(ctx, tx, "INSERT INTO sluice_schema (version, compatible) VALUES (?, ?)", m.version, compatible)
+		return err
 	}
-	for _, q := range m.statements {
-		if _, err := tx.ExecContext(ctx, q); err != nil {
+	apart := e.dialect.Made != nil
+	err := e.write(ctx, op, func(tx *sql.Tx) error {
+		if err := e.ddl(ctx, tx, m); err != nil || apart {
+			return err
+		}
+		return note(tx)
+	}, nil)
+	if err == nil && apart {
+		err = e.write(ctx, op, note, nil)
+	}
+	return err
+}
+
+func (e *Engine) ddl(ctx context.Context, tx *sql.Tx, m migration) error {
+	statements := m.statements
+	if m.version == 1 {
+		first := "CREATE TABLE sluice_schema (version $INT NOT NULL, compatible $INT NOT NULL)"
+		statements = append([]string{strings.ReplaceAll(first, "$INT", e.dialect.Types["$INT"])}, statements...)
+	}
+	for _, q := range statements {
+		_, err := tx.ExecContext(ctx, q)
+		if err != nil && (e.dialect.Made == nil || !e.dialect.Made(err)) {
 			return fmt.Errorf("%w in %.60q", err, q)
 		}
 	}
-	if _, err := e.exec(ctx, tx, "DELETE FROM sluice_schema"); err != nil {
-		return err
-	}
-	_, err := e.exec(ctx, tx, "INSERT INTO sluice_schema (version, compatible) VALUES (?, ?)", m.version, compatible)
-	return err
+	return nil
 }

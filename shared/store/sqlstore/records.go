@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice/shared/core"
+	"sluice/shared/limit"
 	"sluice/shared/store"
 	"sluice/shared/store/internal/usage"
 	"sluice/shared/store/memory"
@@ -39,18 +40,20 @@ type rest struct {
 	Status      int          `json:"t,omitempty"`
 	ErrorCode   string       `json:"x,omitempty"`
 	StartedUS   int64        `json:"b,omitempty"`
+	CostUSD     int64        `json:"q,omitempty"`
+	Unpriced    bool         `json:"z,omitempty"`
 }
 
 // appendRecord appends a record's values in the order of recordColumns.
-func appendRecord(dst []any, r *core.Settlement) ([]any, error) {
-	o := rest{r.UpstreamID, r.NodeName, r.Endpoint, r.Dialect, r.ServedModel, r.Agent, r.ParentAgent, r.ClientAddr, r.Stream, r.Status, r.ErrorCode, r.StartedAt.UnixMicro()}
+func (d *Dialect) appendRecord(dst []any, r *core.Settlement) ([]any, error) {
+	o := rest{r.UpstreamID, r.NodeName, r.Endpoint, r.Dialect, r.ServedModel, r.Agent, r.ParentAgent, r.ClientAddr, r.Stream, r.Status, r.ErrorCode, r.StartedAt.UnixMicro(), r.CostUSD, r.Unpriced}
 	body, err := json.Marshal(&o)
 	if err != nil {
 		return nil, err
 	}
 	ended, s := r.EndedAt.UnixMicro(), usage.One(r)
 	return append(dst,
-		r.RequestID, r.Account, r.Key, r.Node, r.Model, r.Session, usage.HourOf(ended), ended,
+		d.key(r.RequestID), d.key(r.Account), d.key(r.Key), d.key(r.Node), d.key(r.Model), d.key(r.Session), usage.HourOf(ended), ended,
 		s.Success, s.Estimated, s.Attempts, s.Tokens.Input, s.Tokens.CacheRead, s.Tokens.CacheWrite5m, s.Tokens.CacheWrite1h, s.Tokens.Output,
 		s.Bytes, s.FirstByteMS, s.FirstBytes, s.StreamMS, s.TotalMS, body,
 	), nil
@@ -72,6 +75,7 @@ func scanRecord(rows *sql.Rows) (core.Settlement, error) {
 	}
 	r.UpstreamID, r.NodeName, r.Endpoint, r.Dialect, r.ServedModel, r.Agent, r.ParentAgent, r.ClientAddr, r.Stream, r.Status, r.ErrorCode =
 		o.UpstreamID, o.NodeName, o.Endpoint, o.Dialect, o.ServedModel, o.Agent, o.ParentAgent, o.ClientAddr, o.Stream, o.Status, o.ErrorCode
+	r.CostUSD, r.Unpriced = o.CostUSD, o.Unpriced
 	r.StartedAt, r.EndedAt = time.UnixMicro(o.StartedUS).UTC(), time.UnixMicro(ended).UTC()
 	return r, nil
 }
@@ -108,13 +112,18 @@ func (e *Engine) Save(ctx context.Context, recs []core.Settlement, counters func
 			return err
 		}
 		for p := range late {
-			if err := e.sumUp(ctx, tx, "account = ? AND hour_no = ?", "account = ? AND ended_us >= ? AND ended_us < ?",
-				[]any{p.account, p.hour}, []any{p.account, p.hour * usage.HourUS, (p.hour + 1) * usage.HourUS}); err != nil {
+			if err := e.sumHour(ctx, tx, p); err != nil {
 				return err
 			}
 		}
 		return nil
 	}, nil)
+}
+
+// sumHour writes the sums of an hour of an account anew.
+func (e *Engine) sumHour(ctx context.Context, tx *sql.Tx, p place) error {
+	return e.sumUp(ctx, tx, "account = ? AND hour_no = ?", "account = ? AND ended_us >= ? AND ended_us < ?",
+		[]any{p.account, p.hour}, []any{p.account, p.hour * usage.HourUS, (p.hour + 1) * usage.HourUS})
 }
 
 // insert stores the records that are new and returns the closed hours among theirs. Records of open hours go many to a
@@ -139,7 +148,7 @@ func (e *Engine) insert(ctx context.Context, tx *sql.Tx, recs []core.Settlement,
 		usage.Normalize(&r)
 		var err error
 		if hour := usage.HourOf(r.EndedAt.UnixMicro()); hour < closed {
-			one, err := appendRecord(nil, &r)
+			one, err := e.dialect.appendRecord(nil, &r)
 			if err != nil {
 				return nil, err
 			}
@@ -150,7 +159,7 @@ func (e *Engine) insert(ctx context.Context, tx *sql.Tx, recs []core.Settlement,
 			}
 			continue
 		}
-		if args, err = appendRecord(args, &r); err != nil {
+		if args, err = e.dialect.appendRecord(args, &r); err != nil {
 			return nil, err
 		}
 		if waiting++; waiting == largestGroup {
@@ -211,6 +220,9 @@ func (e *Engine) inserter(ctx context.Context, rows int) (*sql.Stmt, error) {
 	return st, nil
 }
 
+// limitKeys are the primary key of sluice_limits.
+var limitKeys = []string{"kind", "id"}
+
 // limitColumns are the columns of sluice_limits that hold a limit.State.
 var limitColumns = []string{"full_us", "day_no", "day_count", "tokens_us", "money_day", "day_usd", "month_no", "month_usd"}
 
@@ -225,14 +237,24 @@ func (e *Engine) recorded(ctx context.Context, requestID string) bool {
 }
 
 func (e *Engine) saveCounters(ctx context.Context, tx *sql.Tx, cs []memory.Counter) error {
-	q := e.dialect.Upsert("sluice_limits", []string{"kind", "id"}, limitColumns)
+	q := e.dialect.Upsert("sluice_limits", limitKeys, limitColumns, 1)
 	for _, c := range cs {
 		st := &c.Counters
-		if _, err := e.exec(ctx, tx, q, c.Kind, c.ID, st.Full, st.Day, st.Count, st.Tokens, st.MoneyDay, st.DayUSD, st.Month, st.MonthUSD); err != nil {
+		if _, err := e.exec(ctx, tx, q, appendCounters([]any{c.Kind, c.ID}, st)...); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// appendCounters appends the values of limitColumns.
+func appendCounters(dst []any, c *limit.Counters) []any {
+	return append(dst, c.Full, c.Day, c.Count, c.Tokens, c.MoneyDay, c.DayUSD, c.Month, c.MonthUSD)
+}
+
+// scanCounters appends where to scan the values of limitColumns.
+func scanCounters(dst []any, c *limit.Counters) []any {
+	return append(dst, &c.Full, &c.Day, &c.Count, &c.Tokens, &c.MoneyDay, &c.DayUSD, &c.Month, &c.MonthUSD)
 }
 
 // where builds the condition of a filter over records. from and to are in microseconds; nil: open.
@@ -282,7 +304,8 @@ func recordsQuery(f *store.UsageFilter, c usage.Cursor, limit int) (string, []an
 		cond, args = cond+" AND ended_us < ?", append(args, *to)
 	}
 	if c.Set {
-		cond, args = cond+" AND (ended_us, request_id) < (?, ?)", append(args, c.EndedUS, c.ID)
+		// the first half says nothing new, but lets MySQL begin there: it takes no range from a comparison of pairs
+		cond, args = cond+" AND ended_us <= ? AND (ended_us, request_id) < (?, ?)", append(args, c.EndedUS, c.EndedUS, c.ID)
 	}
 	return "SELECT " + strings.Join(recordColumns, ", ") + " FROM sluice_records WHERE " + cond + " ORDER BY ended_us DESC, request_id DESC LIMIT ?", append(args, limit)
 }

@@ -65,8 +65,11 @@ func (e *Engine) Rollup(ctx context.Context, now time.Time) error {
 // DeleteUsage implements store.Usage over what is saved.
 func (e *Engine) DeleteUsage(ctx context.Context, account string) error {
 	return e.write(ctx, "delete usage", func(tx *sql.Tx) error {
+		if _, _, err := e.closed(ctx, tx); err != nil { // keeps away who would write sums of records that go
+			return err
+		}
 		for _, table := range []string{"sluice_records", "sluice_sums"} {
-			if _, err := e.exec(ctx, tx, "DELETE FROM "+table+" WHERE account = ?", account); err != nil {
+			if _, err := e.exec(ctx, tx, "DELETE FROM "+table+" WHERE account = ?", e.dialect.key(account)); err != nil {
 				return err
 			}
 		}
