@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 RACE := $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
 FUZZTIME ?= 30s
 
-.PHONY: help build run test test-clients test-all check tidy bench fuzz clean
+.PHONY: help build run test test-stores test-clients test-all check tidy bench bench-limits fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -23,11 +23,15 @@ test: ## everything that needs Go alone
 	@[ -n "$(RACE)" ] || echo "NOTE: no C compiler, so the tests run without the race detector"
 	go test $(RACE) ./...
 
+test-stores: ## the stores on real servers: redis-server, DynamoDB Local (npm, Java), MariaDB, PostgreSQL
+	tests/stores/dynamodb.sh
+	STORETEST_REQUIRE=redis,dynamodb,mysql,postgres go test -count=1 $(RACE) -timeout 20m ./shared/store/...
+
 test-clients: ## real clients against the running binary (npm)
 	tests/clients/run.sh
 	NEED_CLIENTS=1 go test -count=1 ./tests/docs -run Clients
 
-test-all: test test-clients ## both
+test-all: test test-stores test-clients ## all three
 
 check: ## gofmt, vet, staticcheck, tidy, import laws
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt needed:"; echo "$$out"; exit 1; }
@@ -41,6 +45,11 @@ check: ## gofmt, vet, staticcheck, tidy, import laws
 bench: ## load against the gateway and two yardsticks; prints the table of docs/performance.md
 	go test -run '^$$' -bench . -benchmem ./shared/rawjson ./shared/sse ./shared/router ./shared/gateway ./shared/store/... ./tests/translate
 	go run ./tests/bench
+
+bench-limits: ## limits across processes on redis-server and DynamoDB Local: exactness, leases, budgets, totals, CPU
+	-tests/stores/dynamodb.sh >/dev/null
+	go run ./tests/limits
+	go run ./tests/limits -simulate
 
 fuzz: ## each fuzz target for FUZZTIME
 	@set -e; for p in $$(go list ./shared/...); do \

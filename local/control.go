@@ -87,7 +87,7 @@ func call(c *config.Config, stderr io.Writer, method, path string, in, out any) 
 		return err
 	}
 	token := core.NewSecret(rand.Text() + rand.Text())
-	app, err := boot.Open(context.Background(), boot.Options{Config: c, Openers: openers, Log: logging.New(stderr, "warn", c.LogFormat), Version: versionText(), Control: token})
+	app, err := boot.Open(context.Background(), boot.Options{Config: c, Openers: openers, Old: oldDatabases, Log: logging.New(stderr, "warn", c.LogFormat), Version: versionText(), Control: token})
 	if errors.Is(err, sqlite.ErrInUse) {
 		ctl, cerr := readControl(c)
 		if cerr != nil || ctl == nil {
@@ -156,6 +156,11 @@ func keyCreate(c *config.Config, args []string, stdout, stderr io.Writer) error 
 	rpm := f.Int64("rpm", 0, "requests per minute, 0: unlimited")
 	rpd := f.Int64("rpd", 0, "requests per day, 0: unlimited")
 	parallel := f.Int64("concurrency", 0, "requests at the same time, 0: unlimited")
+	tpm := f.Int64("tpm", 0, "tokens per minute, 0: unlimited")
+	usdDay := f.String("usd-day", "0", "dollars per day, such as 2.50; 0: unlimited")
+	usdMonth := f.String("usd-month", "0", "dollars per month; 0: unlimited")
+	expires := f.String("expires", "", "when it ends, such as 2026-12-31T23:59:59Z; empty: never")
+	cidr := f.String("cidr", "", "networks it may be used from, with commas between them; empty: any")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return nil
@@ -166,7 +171,11 @@ func keyCreate(c *config.Config, args []string, stdout, stderr io.Writer) error 
 		return fmt.Errorf("unknown argument %q", f.Arg(0))
 	}
 	var out struct{ ID, Key string }
-	in := map[string]any{"name": *name, "is_admin": *admin, "nodes": *nodes, "requests_per_minute": *rpm, "requests_per_day": *rpd, "concurrency": *parallel}
+	in := map[string]any{"name": *name, "is_admin": *admin, "nodes": *nodes, "requests_per_minute": *rpm, "requests_per_day": *rpd, "concurrency": *parallel,
+		"tokens_per_minute": *tpm, "usd_per_day": *usdDay, "usd_per_month": *usdMonth, "expires_at": *expires}
+	if *cidr != "" {
+		in["networks"] = strings.Split(*cidr, ",")
+	}
 	if err := call(c, stderr, http.MethodPost, "/admin/api/keys?account_id="+url.QueryEscape(*account), in, &out); err != nil {
 		return err
 	}

@@ -16,7 +16,11 @@ import (
 	"sluice/shared/boot"
 	"sluice/shared/config"
 	"sluice/shared/core"
+	"sluice/shared/store/dynamodb"
 	"sluice/shared/store/memory"
+	"sluice/shared/store/mysql"
+	"sluice/shared/store/postgres"
+	"sluice/shared/store/redis"
 	"sluice/shared/store/sqlite"
 )
 
@@ -27,7 +31,13 @@ const usage = `Usage: sluice [command]
 
   serve [--port N]      run the gateway (default)
   healthcheck           exit 0 when the gateway on this machine is healthy, else 1
-  key create            make a key: --account ID, --name TEXT, --admin, --nodes, --rpm N, --rpd N, --concurrency N
+  key create            make a key: --account ID, --name TEXT, --admin, --nodes, --rpm N, --rpd N, --concurrency N,
+                        --tpm N, --usd-day N, --usd-month N, --expires TIME, --cidr LIST
+  store check           look whether a gateway can start on the configured store, and count what it holds
+  store init            make what the configured store needs, such as its table
+  store copy FROM TO    copy everything from one store URL to another
+  store backup FILE     copy the embedded store to a file
+  import qcc-plus X     take over the older gateway's database: X is its SQLite file or MySQL DSN
   version               print the version
 
 Settings are environment variables; README.md lists them.
@@ -50,9 +60,49 @@ var openers = map[string]boot.Opener{
 		}
 		return boot.Opened{Store: s, File: path, Where: where}, nil
 	},
+	"mysql":      openMySQL,
+	"postgres":   openPostgres,
+	"postgresql": openPostgres,
+	"dynamodb": func(ctx context.Context, rest core.Secret, _ *slog.Logger) (boot.Opened, error) {
+		s, err := dynamodb.Open(ctx, rest.Reveal(), dynamodb.Options{})
+		if err != nil {
+			return boot.Opened{}, err
+		}
+		return boot.Opened{Store: s, Where: s.Where()}, nil
+	},
+	"redis":           openRedis("redis"),
+	"rediss":          openRedis("rediss"),
+	"redis+sentinel":  openRedis("redis+sentinel"),
+	"rediss+sentinel": openRedis("rediss+sentinel"),
 	"memory": func(context.Context, core.Secret, *slog.Logger) (boot.Opened, error) {
 		return boot.Opened{Store: memory.New(), Where: "memory (lost at exit)"}, nil
 	},
+}
+
+func openMySQL(ctx context.Context, rest core.Secret, log *slog.Logger) (boot.Opened, error) {
+	s, err := mysql.Open(ctx, rest.Reveal(), mysql.Options{Logger: log})
+	if err != nil {
+		return boot.Opened{}, err
+	}
+	return boot.Opened{Store: s, Where: s.Where}, nil
+}
+
+func openPostgres(ctx context.Context, rest core.Secret, log *slog.Logger) (boot.Opened, error) {
+	s, err := postgres.Open(ctx, rest.Reveal(), postgres.Options{Logger: log})
+	if err != nil {
+		return boot.Opened{}, err
+	}
+	return boot.Opened{Store: s, Where: s.Where}, nil
+}
+
+func openRedis(scheme string) boot.Opener {
+	return func(ctx context.Context, rest core.Secret, log *slog.Logger) (boot.Opened, error) {
+		s, err := redis.Open(ctx, scheme+":"+rest.Reveal(), redis.Options{Logger: log})
+		if err != nil {
+			return boot.Opened{}, err
+		}
+		return boot.Opened{Store: s, Where: s.Where()}, nil
+	}
 }
 
 func main() {
@@ -114,6 +164,15 @@ func run(args []string, env map[string]string, stdout, stderr io.Writer) error {
 			return err
 		}
 		return keyCreate(c, args[1:], stdout, stderr)
+	case "store", "import":
+		c, err := config.Parse(env)
+		if err != nil {
+			return err
+		}
+		if command == "import" {
+			return importCommand(c, args, stdout, stderr)
+		}
+		return storeCommand(c, args, stdout, stderr)
 	}
 	return fmt.Errorf("unknown command %q; see: sluice help", command)
 }

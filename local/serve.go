@@ -46,8 +46,18 @@ func serve(c *config.Config, stderr io.Writer) (err error) {
 	defer signal.Stop(signals)
 
 	control := core.NewSecret(rand.Text() + rand.Text())
-	app, err := boot.Open(context.Background(), boot.Options{Config: c, Openers: openers, Log: log, Version: versionText(), Access: lines, Control: control})
-	if err != nil {
+	opening, giveUp := context.WithCancelCause(context.Background())
+	defer giveUp(nil)
+	opened := listen(signals, giveUp)
+	app, err := boot.Open(opening, boot.Options{Config: c, Openers: openers, Old: oldDatabases, Log: log, Version: versionText(), Access: lines, Control: control})
+	opened()
+	switch {
+	case opening.Err() != nil && err == nil:
+		return app.Close()
+	case opening.Err() != nil:
+		log.Info("stopped before the store was there")
+		return nil
+	case err != nil:
 		return err
 	}
 	defer func() { err = errors.Join(err, app.Close()) }()
@@ -94,6 +104,26 @@ func serve(c *config.Config, stderr io.Writer) (err error) {
 	wg.Wait()
 	log.Info("stopped")
 	return nil
+}
+
+var errStopped = errors.New("stopped by a signal")
+
+// listen cancels at the first signal: a store that is not there yet may be waited for. It ends when the function it returns is
+// called; a signal that comes later is left in the channel.
+func listen(signals <-chan os.Signal, cancel context.CancelCauseFunc) (done func()) {
+	end, over := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		select {
+		case <-signals:
+			cancel(errStopped)
+		case <-end:
+		}
+	}()
+	return func() {
+		close(end)
+		<-over
+	}
 }
 
 // drain refuses new requests, gives running ones their time, then has them end with an error event.

@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"sluice/shared/adminapi"
@@ -39,7 +38,8 @@ type Opener func(ctx context.Context, rest core.Secret, log *slog.Logger) (Opene
 // Options are what a root passes in.
 type Options struct {
 	Config  *config.Config
-	Openers map[string]Opener // by scheme, "sqlite"
+	Openers map[string]Opener      // by scheme, "sqlite"
+	Old     map[string]OldDatabase // by scheme; nil: no start imports anything
 	Log     *slog.Logger
 	Version string
 	Access  io.Writer   // gets a line per request where ACCESS_LOG allows; nil: none
@@ -59,6 +59,7 @@ type App struct {
 	transports *upstream.Transports
 	usage      store.Usage
 	docs       store.Docs
+	adminKey   core.Secret // ADMIN_API_KEY
 	log        *slog.Logger
 	now        func() time.Time
 }
@@ -72,10 +73,11 @@ func Open(ctx context.Context, o Options) (*App, error) {
 		o.Log.Warn(w)
 	}
 	url, name := o.Config.Store()
-	opened, err := openStore(ctx, &o, url, name)
+	opened, err := OpenStore(ctx, o.Openers, url, name, o.Log)
 	if err != nil {
 		return nil, err
 	}
+	opened.Store = whenAway(&o, opened, url)
 	app, err := build(ctx, &o, opened)
 	if err != nil {
 		return nil, errors.Join(err, opened.Store.Close())
@@ -83,29 +85,19 @@ func Open(ctx context.Context, o Options) (*App, error) {
 	return app, nil
 }
 
-func openStore(ctx context.Context, o *Options, url core.Secret, name string) (Opened, error) {
-	scheme, rest, ok := strings.Cut(url.Reveal(), ":")
-	open := o.Openers[scheme]
-	if !ok || open == nil {
-		var known []string
-		for s := range o.Openers {
-			known = append(known, s+":")
-		}
-		return Opened{}, fmt.Errorf("%s: this program has no store of this kind yet; it has %s. Unset it to use the embedded file data/sluice.db", name, strings.Join(sorted(known), ", "))
-	}
-	opened, err := open(ctx, core.NewSecret(rest), o.Log)
-	if err != nil {
-		return Opened{}, fmt.Errorf("%s: %w", name, err)
-	}
-	return opened, nil
-}
-
 func build(ctx context.Context, o *Options, opened Opened) (*App, error) {
 	c := o.Config
 	s := opened.Store
-	a := &App{Opened: opened, Drain: &web.Drain{}, log: o.Log, now: o.Now, usage: s, docs: s}
+	a := &App{Opened: opened, Drain: &web.Drain{}, log: o.Log, now: o.Now, usage: s, docs: s, adminKey: c.AdminAPIKey}
 	a.Tables = store.NewTables(s, o.Now)
+	url, name := c.Store()
+	if err := a.unfinished(ctx, name, true); err != nil {
+		return nil, err
+	}
 	if err := a.unseal(ctx, c); err != nil {
+		return nil, err
+	}
+	if err := a.importOld(ctx, o, url); err != nil {
 		return nil, err
 	}
 	if err := a.seed(ctx, c); err != nil {

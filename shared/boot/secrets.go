@@ -16,7 +16,11 @@ import (
 	"sluice/shared/store"
 )
 
-const metaSeal = "seal"
+// The documents of KindMeta that hold secrets, the keyring and, where it has no better place, the master key.
+const (
+	metaSeal   = "seal"
+	metaMaster = "master"
+)
 
 func sorted(s []string) []string {
 	slices.Sort(s)
@@ -72,15 +76,15 @@ func (a *App) masterKey(ctx context.Context, c *config.Config, first bool) (m *s
 	}
 	source = "master key kept in the store"
 	var text string
-	err = a.Tables.ReadMeta(ctx, "master", &text)
+	err = a.Tables.ReadMeta(ctx, metaMaster, &text)
 	if errors.Is(err, store.ErrNotFound) && !first {
 		return nil, source, errors.New("SLUICE_MASTER_KEY: must be set: the store was first started with one")
 	}
 	if errors.Is(err, store.ErrNotFound) {
-		if cerr := a.Tables.CreateMeta(ctx, "master", seal.NewLocalKey().Reveal()); cerr != nil && !errors.Is(cerr, store.ErrExists) {
+		if cerr := a.Tables.CreateMeta(ctx, metaMaster, seal.NewLocalKey().Reveal()); cerr != nil && !errors.Is(cerr, store.ErrExists) {
 			return nil, source, cerr
 		}
-		err = a.Tables.ReadMeta(ctx, "master", &text)
+		err = a.Tables.ReadMeta(ctx, metaMaster, &text)
 	}
 	if err != nil {
 		return nil, source, err
@@ -97,7 +101,7 @@ func keyFile(path string, first bool) (*seal.LocalKey, error) {
 		return nil, fmt.Errorf("%s: the master key of this database is missing; put the file back, or set SLUICE_MASTER_KEY to what it held", path)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		if err := writeKeyFile(path); err != nil {
+		if err := writeKeyFile(path, seal.NewLocalKey()); err != nil {
 			return nil, err
 		}
 		data, err = os.ReadFile(path)
@@ -112,7 +116,7 @@ func keyFile(path string, first bool) (*seal.LocalKey, error) {
 	return m, nil
 }
 
-func writeKeyFile(path string) (err error) {
+func writeKeyFile(path string, key core.Secret) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".master-*") // 0600
 	if err != nil {
 		return err
@@ -122,7 +126,7 @@ func writeKeyFile(path string) (err error) {
 			_ = os.Remove(f.Name())
 		}
 	}()
-	_, err = f.WriteString(seal.NewLocalKey().Reveal() + "\n")
+	_, err = f.WriteString(key.Reveal() + "\n")
 	if err == nil {
 		err = f.Sync()
 	}

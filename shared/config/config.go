@@ -37,6 +37,9 @@ type Config struct {
 	MySQLDSN     core.Secret `env:"PROXY_MYSQL_DSN"`
 	DatabasePath string      `env:"DATABASE_PATH"`
 	MasterKey    core.Secret `env:"SLUICE_MASTER_KEY"`
+	StoreOutage  string      `env:"STORE_OUTAGE" envDefault:"closed"` // closed or open: what becomes of requests while the store is away
+	SpoolDir     string      `env:"STORE_SPOOL_DIR"`                  // for settlements that the store did not take; empty: see boot; off: the log
+	SpoolMax     int64       `env:"STORE_SPOOL_MAX_BYTES" envDefault:"67108864"`
 
 	AdminAPIKey     core.Secret `env:"ADMIN_API_KEY"`
 	AccountName     string      `env:"DEFAULT_ACCOUNT_NAME"`
@@ -216,6 +219,12 @@ func (c *Config) check() []string {
 	}
 	if c.MaxBodyMemory < c.MaxBodyBytes {
 		bad("MAX_BODY_MEMORY", "must be at least MAX_BODY_BYTES")
+	}
+	if !slices.Contains([]string{"closed", "open"}, c.StoreOutage) {
+		bad("STORE_OUTAGE", fmt.Sprintf("%q is neither closed nor open", c.StoreOutage))
+	}
+	if c.SpoolMax < 64<<10 {
+		bad("STORE_SPOOL_MAX_BYTES", "must be at least 65536")
 	}
 	for name, d := range map[string]time.Duration{"STREAM_SILENCE_TIMEOUT": c.StreamSilence, "ANSWER_TIMEOUT": c.AnswerTimeout, "DRAIN_TIMEOUT": c.DrainTimeout} {
 		if d <= 0 {

@@ -300,7 +300,7 @@ func TestClientsOfTheReadmes(t *testing.T) {
 func TestDocumentsNameWhatIsThere(t *testing.T) {
 	makefile := read(t, "Makefile")
 	settings := read(t, "shared/config/config.go")
-	for _, file := range append([]string{"CONTRIBUTING.md", "docs/performance.md", "docs/admin-api.md", "docs/translation.md"}, readmes...) {
+	for _, file := range append([]string{"CONTRIBUTING.md", "docs/performance.md", "docs/admin-api.md", "docs/translation.md", "docs/scale.md"}, readmes...) {
 		text := read(t, file)
 		for _, m := range regexp.MustCompile("`make ([a-z-]+)").FindAllStringSubmatch(text, -1) {
 			if !strings.Contains(makefile, "\n"+m[1]+":") {

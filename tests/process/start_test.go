@@ -7,7 +7,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"sluice/shared/upstream/upstreamtest"
@@ -196,4 +198,19 @@ func TestKeyCreate(t *testing.T) {
 		t.Errorf("the control file holds a credential: %v %v", fi, err)
 	}
 	s.stop()
+}
+
+// TestStopWhileTheStoreIsAwaited: Ctrl-C ends a start that waits for a server, at once and cleanly.
+func TestStopWhileTheStoreIsAwaited(t *testing.T) {
+	port := freePort(t)
+	s := launch(t, t.TempDir(), map[string]string{"PROXY_MYSQL_DSN": "user:hunter2@tcp(127.0.0.1:" + port + ")/qcc_plus?parseTime=true", "LISTEN_ADDR": "127.0.0.1:0"})
+	s.await(regexp.MustCompile("waiting for the store's server"))
+	s.signal(syscall.SIGTERM)
+	if code := s.wait(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	s.says("stopped before the store was there")
+	if strings.Contains(s.out.String(), "hunter2") {
+		t.Error("the password is in the log")
+	}
 }

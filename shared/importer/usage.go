@@ -1,0 +1,204 @@
+package importer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"sluice/shared/core"
+	"sluice/shared/store"
+)
+
+// perFlush is how many records are settled before they are made safe.
+const perFlush = 5000
+
+// Price is a row of the old price list, in USD for a million tokens.
+type Price struct {
+	Model  string  `json:"model"`
+	Name   string  `json:"name,omitempty"`
+	Input  float64 `json:"input_usd"`
+	Output float64 `json:"output_usd"`
+	Active bool    `json:"active"`
+}
+
+func (r *run) takePrices(ctx context.Context) error {
+	rows, err := r.all(ctx, "model_pricing")
+	if err != nil || len(rows) == 0 {
+		return err
+	}
+	var ps []Price
+	for i := range rows {
+		row := &rows[i]
+		p := Price{Model: clip(row.Text("model_id"), 200), Name: clip(row.Text("model_name"), 200), Input: row.Float("input_price_mtok"),
+			Output: row.Float("output_price_mtok"), Active: !row.Has("is_active") || row.Bool("is_active")}
+		if p.Model == "" || p.Input < 0 || p.Output < 0 || p.Input > 1000 || p.Output > 1000 {
+			r.skip("price of "+p.Model, "it is no price between 0 and 1,000 USD for a million tokens")
+			continue
+		}
+		ps = append(ps, p)
+	}
+	r.report.Prices = len(ps)
+	return r.Tables.WriteMeta(ctx, metaPrices, ps)
+}
+
+// takeUsage stores a record for each row of usage_logs, under a request id made of the row's own, so that a further run
+// adds nothing.
+func (r *run) takeUsage(ctx context.Context) error {
+	if err := r.Tables.WriteMeta(ctx, metaTotals, r.report.Totals); err != nil {
+		return err
+	}
+	if r.MaxUsage > 0 {
+		n, err := r.atLeast(ctx, "usage_logs", r.MaxUsage+1)
+		if err != nil {
+			return err
+		}
+		if n > r.MaxUsage {
+			r.skip("usage records", fmt.Sprintf("there are more than %d, too many for a start; take them with: sluice import qcc-plus FILE or DSN", r.MaxUsage))
+			return nil
+		}
+	}
+	lost := map[string]int{}
+	err := r.rows(ctx, "usage_logs", func(row *Row) error {
+		rec, why := r.record(row)
+		if why != "" {
+			lost[why]++
+			return nil
+		}
+		err := r.Usage.Settle(ctx, store.SettleRequest{ID: rec.RequestID, Account: rec.Account, Now: rec.EndedAt, Zone: time.UTC, Record: rec})
+		if err != nil {
+			return err
+		}
+		if r.report.Usage++; r.report.Usage%perFlush == 0 {
+			return r.Usage.Flush(ctx)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("usage: %w", err)
+	}
+	for _, why := range sortedKeys(lost) {
+		r.skip(fmt.Sprintf("%d usage records", lost[why]), why)
+	}
+	return r.Usage.Flush(ctx)
+}
+
+func (r *run) record(row *Row) (core.Settlement, string) {
+	id, account, at := row.Text("id"), row.Text("account_id"), row.Time("created_at")
+	if account == "" {
+		account = core.DefaultAccount
+	}
+	owner, ok := r.accounts[account]
+	switch {
+	case id == "" || len(id) > 100:
+		return core.Settlement{}, "they have no id"
+	case at.IsZero():
+		return core.Settlement{}, "they have no time"
+	case !ok:
+		return core.Settlement{}, "their account was not taken"
+	}
+	in, out := max(row.Int("input_tokens"), 0), max(row.Int("output_tokens"), 0)
+	rec := core.Settlement{RequestID: "qcc-plus-" + id, UpstreamID: clip(row.Text("request_id"), 100), Account: account, Key: owner.Key,
+		Endpoint: "/v1/messages", Dialect: core.DialectAnthropic, Model: clip(row.Text("model_id"), 200), Status: 200, Attempts: 1,
+		Tokens: core.Tokens{Input: in, Output: out}, StartedAt: at, EndedAt: at,
+		// the old system lost the input of streams
+		Estimated: in == 0}
+	rec.ServedModel = rec.Model
+	if n, ok := r.nodes[row.Text("node_id")]; ok && n.account == account {
+		rec.Node, rec.NodeName = n.id, n.name
+	}
+	if row.Has("success") && !row.Bool("success") {
+		rec.Status, rec.ErrorCode = core.CodeBadGateway.Status(), string(core.CodeBadGateway)
+	}
+	if usd := row.Float("cost_usd"); usd > 0 && usd < 1e6 {
+		rec.CostUSD = int64(math.Round(usd * 1e6))
+	} else if in+out > 0 {
+		rec.Unpriced = true // an unknown model cost 0 there
+	}
+	return rec, ""
+}
+
+// atLeast counts the rows of a table, up to most.
+func (r *run) atLeast(ctx context.Context, table string, most int) (int, error) {
+	n := 0
+	err := r.rows(ctx, table, func(*Row) error {
+		if n++; n >= most {
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return n, err
+}
+
+var errEnough = errors.New("enough")
+
+func sortedKeys[V any](m map[string]V) []string {
+	var out []string
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// notTaken are the tables that have nothing for this gateway, and why.
+var notTaken = []Skipped{
+	{"settings", "they have other names here; see the README's settings"},
+	{"health_check_history", "checks begin anew"},
+	{"node_metrics_raw", "sums are made from the usage records"},
+	{"node_metrics_hourly", "sums are made from the usage records"},
+	{"node_metrics_daily", "sums are made from the usage records"},
+	{"node_metrics_monthly", "sums are made from the usage records"},
+	{"monitor_shares", "make new links"},
+	{"notification_channels", "set them up anew"},
+	{"notification_subscriptions", "set them up anew"},
+	{"notification_history", "it has passed"},
+	{"tunnel_config", "tunnels are not part of this gateway"},
+}
+
+// finish reports the tables that hold something and were not taken, and remembers the import.
+func (r *run) finish(ctx context.Context) error {
+	for _, t := range notTaken {
+		n, err := r.atLeast(ctx, t.What, 1)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			r.skip("table "+t.What, t.Why)
+		}
+	}
+	for _, id := range sortedKeys(r.settings) {
+		s := r.settings[id]
+		if n := s.Text("active_node"); n != "" && r.nodes[n].id != "" {
+			r.skip("active node of account "+clip(id, 60), "it followed the weights, which were taken; activate one to prefer it")
+		}
+	}
+	if r.report.Prices > 0 {
+		r.note("the old prices are kept as the document %s; what requests cost here follows this gateway's own list", metaPrices)
+	}
+	return nil
+}
+
+// Lines is the report for people.
+func (r *Report) Lines() []string {
+	out := []string{
+		fmt.Sprintf("accounts  %d", r.Accounts), fmt.Sprintf("keys      %d", r.Keys), fmt.Sprintf("passwords %d", r.Passwords),
+		fmt.Sprintf("nodes     %d", r.Nodes), fmt.Sprintf("prices    %d", r.Prices), fmt.Sprintf("usage     %d records", r.Usage),
+		fmt.Sprintf("totals    %d requests, %d failed, %d input and %d output tokens counted by the old nodes", r.Totals.Requests, r.Totals.Failed, r.Totals.Input, r.Totals.Output),
+	}
+	if r.Before > 0 {
+		out = append(out, fmt.Sprintf("before    %d accounts and nodes were taken by an earlier import", r.Before))
+	}
+	for _, s := range r.Skipped {
+		out = append(out, "skipped   "+s.What+": "+s.Why)
+	}
+	for _, n := range r.Notes {
+		out = append(out, "note      "+n)
+	}
+	return out
+}
