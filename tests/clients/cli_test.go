@@ -249,6 +249,20 @@ func TestCLIFails(t *testing.T) {
 	}
 }
 
+// TestCLIBudget: a spent budget of the gateway's own stops Claude Code after one request, and it shows why (D18).
+func TestCLIBudget(t *testing.T) {
+	f := setUp(t)
+	f.up.Default(up.Reply(up.Text("KIWI")).Usage(reported))
+	var key struct{ Key string }
+	f.gw.admin(http.MethodPost, "/admin/api/keys", map[string]any{"name": "tight", "usd_per_day": 0.000001}, &key)
+	r := f.claude(with("ANTHROPIC_AUTH_TOKEN="+key.Key), "Name a fruit")
+	if r.exit == nil || r.took > 60*time.Second || !strings.Contains(r.out+r.errs, "budget") {
+		f.Error(r)
+	}
+	f.wantStatuses("/v1/messages", http.StatusTooManyRequests)
+	f.wantUpstream(0)
+}
+
 // TestCLIDeadNode: the first choice is a node on which nothing listens; Claude Code notices nothing.
 func TestCLIDeadNode(t *testing.T) {
 	f := setUp(t, "UPSTREAM_ALLOW_PRIVATE=true")
