@@ -121,6 +121,17 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h := w.Header()
 	h["Cache-Control"] = []string{"no-store"}
+	if rest, ok := strings.CutPrefix(r.URL.Path, apiKeysPath); ok && (rest == "" || rest[0] == '/') {
+		c := &call{a: a, w: w, r: r}
+		err := a.identify(c)
+		if err == nil {
+			err = c.apiKeys(rest)
+		}
+		if err != nil {
+			c.fail(err)
+		}
+		return
+	}
 	rt, ok := a.mux[r.URL.Path]
 	if !ok {
 		WriteError(w, r, core.E(core.CodeNotFound, "no such endpoint"))
@@ -169,11 +180,15 @@ func (c *call) fail(err error) {
 	WriteError(c.w, c.r, e)
 }
 
-// WriteError answers with {"error":"..."}.
+// WriteError answers with {"error":"..."}; the older pool's routes say the same as "detail", too, as its clients know it.
 func WriteError(w http.ResponseWriter, r *http.Request, e *core.Error) {
 	web.FromContext(r.Context()).ErrorCode = string(e.Code)
 	retryAfter(w, e)
-	writeJSON(w, e.Code.Status(), map[string]string{"error": e.Message})
+	body := map[string]string{"error": e.Message}
+	if strings.HasPrefix(r.URL.Path, apiKeysPath) {
+		body["detail"] = e.Message
+	}
+	writeJSON(w, e.Code.Status(), body)
 }
 
 func retryAfter(w http.ResponseWriter, e *core.Error) {

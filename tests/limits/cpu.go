@@ -94,7 +94,7 @@ func median(ds []time.Duration) time.Duration {
 }
 
 // warmFor is how long a Java server is warmed up.
-const warmFor = 5 * time.Second
+const warmFor = 4 * time.Second
 
 // warm makes DynamoDB Local compile itself: its first calls take ten times as long as later ones.
 func (b *lab) warm(ctx context.Context, srv *server) error {

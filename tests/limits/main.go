@@ -64,7 +64,7 @@ func parse(args []string) (*options, error) {
 	f.IntVar(&o.processes, "processes", 8, "how many processes hammer (groups of goroutines on the memory store)")
 	f.IntVar(&o.workers, "workers", 4, "how many requests each process makes at once")
 	f.Int64Var(&o.limit, "limit", 300, "requests per minute")
-	f.Float64Var(&o.speed, "speed", 0, "how many times as fast as the real one the simulated clock runs; 0: 20, on DynamoDB 10")
+	f.Float64Var(&o.speed, "speed", 0, "how many times as fast as the real one the simulated clock runs; 0: 20, on DynamoDB 10, in memory 60")
 	f.DurationVar(&o.length, "length", 3*time.Minute, "how long each promise is tried, in simulated time")
 	f.BoolVar(&o.quick, "quick", false, "4 processes, one simulated minute, little CPU measured")
 	f.BoolVar(&o.cpu, "cpu", true, "measure CPU time for each request")
@@ -129,10 +129,7 @@ func (o *options) store(ctx context.Context, name string) ([]row, error) {
 	defer func() { _ = os.RemoveAll(dir) }()
 	b := &lab{options: *o, name: name, url: o.url, run: strconv.FormatInt(time.Now().UnixMicro(), 36)}
 	if b.speed == 0 {
-		b.speed = 20
-		if name == storeDynamoDB { // calls take longer
-			b.speed = 10
-		}
+		b.speed = map[string]float64{storeMemory: 60, storeRedis: 20, storeDynamoDB: 10}[name] // the longer calls take, the slower
 	}
 	var srv *server
 	if o.url == "" {

@@ -23,13 +23,9 @@ func TestMain(m *testing.M) {
 func TestPromises(t *testing.T) {
 	for _, name := range []string{storeMemory, storeRedis, storeDynamoDB} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			if testing.Short() {
-				t.Skip("SKIPPED: it takes some 15 seconds")
-			}
-			if name == storeDynamoDB {
-				for k, v := range localEnvironment() {
-					t.Setenv(k, v)
-				}
+				t.Skip("SKIPPED: it takes some 30 seconds")
 			}
 			o, err := parse([]string{"-quick", "-cpu=false"})
 			if err != nil {

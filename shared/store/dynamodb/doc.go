@@ -54,7 +54,7 @@
 //
 // Hot items are not sharded: a limit is exact because one item decides it, and n shards would each enforce a part and
 // refuse while others have room. One item takes 1,000 write units a second: about 500 requests a second of one key or
-// limited account with few in flight, about 400 leases at once with requests of 10 s, because each write pays for the
+// limited account with few in flight, about 300 leases at once, because each write pays for the
 // whole item. Transactions conflict with plain updates of one item, so the hot path has none; an edit of a key that is
 // under load is repeated until it finds a gap. Above that, use Redis. Usage records are spread over 4 partitions by
 // request id (4,000 a second of one account), because nothing has to be decided over them; other keys are spread by
