@@ -17,10 +17,12 @@ import (
 
 const apiKeysPath = "/admin/api-keys"
 
-// What a key made here is limited to when the call does not say.
+// What a key or node of such a pool is limited to when the call does not say.
 const (
 	poolRPM = 60
 	poolRPD = 10_000
+
+	poolNodeRPM = 10 // of an Amazon Q node, likewise
 )
 
 // apiKeyView is a key as these routes show it. The credential stands only in the answer that made it.

@@ -197,6 +197,9 @@ func (c *call) createNode() error {
 	if !slices.Contains(c.a.o.Kinds, n.Kind) {
 		return bad("kind: this version serves nodes of kind " + kindList(c.a.o.Kinds))
 	}
+	if n.Kind == core.KindAmazonQ {
+		n.Limits.RPM = poolNodeRPM
+	}
 	if n.ID, err = c.a.o.Tables.NextID(c.r.Context(), store.KindNode); err != nil {
 		return err
 	}
