@@ -167,6 +167,7 @@ type Media struct {
 	Type    MediaType
 	MIME    string // Base64, Text: "image/png"
 	Data    Raw    // a JSON string: base64 without line breaks, the URL, the text, or the file's id
+	Detail  Raw    // images: OpenAI's low, high, auto or original, a JSON string; nil: absent
 	Title   Raw    // documents: a JSON string, the title or file name
 	Context Raw    // documents: a JSON string
 	Cited   bool   // documents: citations are enabled

@@ -155,6 +155,9 @@ func (e *encoder) block(b *translator.Block) {
 		e.b = append(append(e.b, `{"type":"text","text":`...), b.Text...)
 	case translator.BlockImage:
 		e.b = append(e.b, `{"type":"image"`...)
+		if d := b.Media.Detail; d != nil && string(d) != `"auto"` {
+			e.out.Drop("detail")
+		}
 		e.source(b)
 	case translator.BlockDocument:
 		e.document(b)

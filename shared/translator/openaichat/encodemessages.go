@@ -189,6 +189,12 @@ func (e *encoder) image(b *translator.Block) {
 	default:
 		e.fail(translator.BadAt(b.Place, "source", "a file id belongs to one upstream; send the image as base64 or as an https: URL"))
 	}
+	if d := b.Media.Detail; string(d) == `"original"` {
+		e.lit(`,"detail":"high"`) // chat's most
+	} else if d != nil {
+		e.lit(`,"detail":`)
+		e.b = append(e.b, d...)
+	}
 	e.lit("}}")
 }
 

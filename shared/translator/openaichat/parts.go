@@ -84,10 +84,12 @@ func (d *decoder) part(el rawjson.Value, p translator.Place, who speaker) transl
 // image reads image_url, an object with url or, as some clients send it, the URL itself.
 func (d *decoder) image(b *translator.Block, v rawjson.Value) {
 	field, url := "image_url", v
+	var detail translator.Raw
 	if v.Kind() == rawjson.Object {
 		field = "image_url.url"
-		o, _ := d.object(v, b.Place, "image_url", "url")
+		o, _ := d.object(v, b.Place, "image_url", "url", "detail")
 		url = o[0]
+		detail = d.value(o[1], rawjson.String, b.Place, "image_url.detail")
 	}
 	raw := d.value(url, rawjson.String, b.Place, field)
 	switch {
@@ -102,6 +104,7 @@ func (d *decoder) image(b *translator.Block, v rawjson.Value) {
 	default:
 		d.fail(b.Place, field, "must be a data: URL with base64 or an https: URL")
 	}
+	b.Media.Detail = detail
 }
 
 // file reads a file part.

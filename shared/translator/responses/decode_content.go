@@ -54,8 +54,8 @@ func (pt part) read(e rawjson.Value, role translator.Role) (b translator.Block, 
 	if e.Kind() != rawjson.Object {
 		return b, pt.bad("", "must be an object")
 	}
-	var m [8]rawjson.Value
-	want := [...]string{"type", "text", "refusal", "image_url", "file_id", "file_data", "file_url", "filename"}
+	var m [9]rawjson.Value
+	want := [...]string{"type", "text", "refusal", "image_url", "file_id", "file_data", "file_url", "filename", "detail"}
 	if err := rawjson.Scan(e.Raw(), want[:], m[:]); err != nil {
 		return b, pt.bad("", err.Error())
 	}
@@ -80,7 +80,7 @@ func (pt part) read(e rawjson.Value, role translator.Role) (b translator.Block, 
 		b.Text, b.Refusal = m[2].Raw(), true
 		return b, nil
 	case kind == "input_image" && role == translator.RoleUser:
-		return pt.image(m[3], m[4])
+		return pt.image(m[3], m[4], m[8])
 	case kind == "input_file" && role == translator.RoleUser:
 		return pt.file(m[4], m[5], m[6], m[7])
 	case kind == "input_audio":
@@ -91,7 +91,7 @@ func (pt part) read(e rawjson.Value, role translator.Role) (b translator.Block, 
 
 const messageFileID = "files of the API's store belong to one upstream; send the file itself"
 
-func (pt part) image(url, fileID rawjson.Value) (b translator.Block, err error) {
+func (pt part) image(url, fileID, detail rawjson.Value) (b translator.Block, err error) {
 	b.Type = translator.BlockImage
 	if !given(url) {
 		if given(fileID) {
@@ -111,6 +111,9 @@ func (pt part) image(url, fileID rawjson.Value) (b translator.Block, err error) 
 		b.Media = translator.Media{MIME: mime, Data: data}
 	default:
 		return b, pt.bad("image_url", "must be an http, https or data URL")
+	}
+	if given(detail) {
+		b.Media.Detail = detail.Raw()
 	}
 	return b, nil
 }

@@ -335,7 +335,11 @@ func (w *encoder) media(b *translator.Block) error {
 	}
 	if b.Type == translator.BlockImage {
 		w.comma()
-		w.dst = append(w.dst, `{"type":"input_image","detail":"auto","image_url":`...)
+		detail := m.Detail
+		if detail == nil {
+			detail = translator.Raw(`"auto"`)
+		}
+		w.dst = append(append(append(w.dst, `{"type":"input_image","detail":`...), detail...), `,"image_url":`...)
 		w.source(m)
 		w.dst = append(w.dst, '}')
 		return nil
