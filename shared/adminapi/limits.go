@@ -57,7 +57,32 @@ func (in *limitsInput) apply(l *core.Limits, prefix string) error {
 		}
 		*f.to = micro
 	}
+	if err := in.contradiction(&out, prefix); err != nil {
+		return err
+	}
 	*l = out
+	return nil
+}
+
+// contradiction refuses a limit that a longer period's smaller one would always end first: one of the two is a mistake. It
+// names the field that the call gave.
+func (in *limitsInput) contradiction(l *core.Limits, prefix string) error {
+	for _, p := range []struct {
+		short, long         int64
+		shortName, longName string
+		shortGiven, given   bool
+	}{
+		{l.RPM, l.RPD, "requests_per_minute", "requests_per_day", in.RPM != nil, in.RPM != nil || in.RPD != nil},
+		{l.USDDay, l.USDMonth, "usd_per_day", "usd_per_month", in.USDDay != nil, in.USDDay != nil || in.USDMonth != nil},
+	} {
+		if !p.given || p.short <= p.long || p.long == 0 {
+			continue
+		}
+		if p.shortGiven {
+			return bad(prefix + p.shortName + ": must not be above " + p.longName)
+		}
+		return bad(prefix + p.longName + ": must not be below " + p.shortName)
+	}
 	return nil
 }
 
