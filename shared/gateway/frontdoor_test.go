@@ -89,8 +89,8 @@ func TestD47_CompactIsAbsentCleanly(t *testing.T) {
 	wantOpenAIError(t, r.do("POST", responsesPath+"/compact", responsesPlain), 404, "invalid_request_error", "not_found", "No such endpoint")
 }
 
-// The shape of a list follows the client: Anthropic's headers, or none of them (D19, D45).
-func TestModels_ShapeFollowsTheClient(t *testing.T) {
+// The shape of a list follows the client: Anthropic's headers, or none of them, as Codex and OpenAI's SDKs ask (D19, D45).
+func TestD45_ModelsInTheClientsShape(t *testing.T) {
 	r := newRig(t)
 	r.node("a", upstreamtest.NewAnthropic(t, upstreamtest.WithModels("claude-a", "claude-b")).URL)
 	r.node("b", upstreamtest.NewOpenAI(t, upstreamtest.WithModels("gpt-a")).BaseURL(), openaiNode("chat"), modelMap(map[string]string{"fast": "gpt-a", "old-*": "gpt-a"}))

@@ -321,6 +321,57 @@ func TestDroppedHintsAreNamed(t *testing.T) {
 	}
 }
 
+// A max_tokens above the model's limit is not clamped: the upstream refuses it in its own words, which tell the client how
+// much less to ask for (D28).
+func TestD28_MaxTokensOverTheLimitIsTheUpstreamsWord(t *testing.T) {
+	const anthropicWords = "max_tokens: 999999 > 64000, which is the maximum allowed number of output tokens for claude-m"
+	r := newRig(t)
+	up := r.fakeNode("a", modelMap(map[string]string{"m": "claude-m"}))
+	up.Default(upstreamtest.Status(400, anthropicWords))
+	for path, body := range map[string]string{
+		chatPath:      `{"model":"m","max_completion_tokens":999999,"messages":[{"role":"user","content":"hi"}]}`,
+		responsesPath: `{"model":"m","max_output_tokens":999999,"input":"hi"}`,
+	} {
+		wantOpenAIError(t, r.do("POST", path, body), 400, "invalid_request_error", "", anthropicWords)
+		if sent := string(up.Last().Body); !strings.Contains(sent, `"max_tokens":999999`) {
+			t.Errorf("%s: upstream got %s", path, sent)
+		}
+	}
+	if got := r.post(strings.Replace(plainBody, "100", "999999", 1)); got.status != 400 || !strings.Contains(got.body, anthropicWords) {
+		t.Errorf("got %d %s", got.status, got.body)
+	}
+
+	const openaiWords = "max_tokens is too large: 999999. This model supports at most 16384 completion tokens"
+	for wire, field := range map[string]string{"chat": `"max_tokens":999999`, "responses": `"max_output_tokens":999999`} {
+		r := newRig(t)
+		up := r.fakeOpenAI("a", wire)
+		up.Default(upstreamtest.Status(400, openaiWords))
+		wantError(t, r.post(strings.Replace(plainBody, "100", "999999", 1)), 400, "invalid_request_error", openaiWords)
+		if sent := string(up.Last().Body); !strings.Contains(sent, field) {
+			t.Errorf("%s: upstream got %s", wire, sent)
+		}
+	}
+}
+
+// What Cline reads of a stream over a Claude node: text, reasoning, calls, usage with cached tokens in a chunk without choices;
+// and its cache marks reach the upstream (D48).
+func TestD48_Cline(t *testing.T) {
+	r := newRig(t)
+	up := r.fakeNode("a", modelMap(map[string]string{"m": "claude-m"}))
+	up.Default(upstreamtest.Reply(upstreamtest.Thinking("sig", "hmm"), upstreamtest.Text("Hello"), upstreamtest.ToolUse("toolu_1", "f", `{"a":`, `1}`)).
+		Usage(upstreamtest.Usage{Input: 10, Output: 5, CacheRead: 7}))
+	got := r.do("POST", chatPath, `{"model":"m","stream":true,"stream_options":{"include_usage":true},"tools":[{"type":"function","function":{"name":"f"}}],
+		"messages":[{"role":"system","content":[{"type":"text","text":"s","cache_control":{"type":"ephemeral"}}]},{"role":"user","content":[{"type":"text","text":"hi","cache_control":{"type":"ephemeral"}}]}]}`)
+	for _, want := range []string{`"reasoning_content":"hmm"`, `"content":"Hello"`, `"name":"f"`, `"prompt_tokens":17`, `"cached_tokens":7`, `"choices":[],"usage":{`} {
+		if !strings.Contains(got.body, want) {
+			t.Errorf("no %s in %s", want, got.body)
+		}
+	}
+	if n := strings.Count(string(up.Last().Body), `"cache_control":{"type":"ephemeral"}`); n != 2 {
+		t.Errorf("%d cache marks in %s", n, up.Last().Body)
+	}
+}
+
 // A fake that demands a model which it never gets would hide that the map is applied.
 func TestD20_BackgroundModelsAreMapped(t *testing.T) {
 	r := newRig(t)
