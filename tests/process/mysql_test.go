@@ -19,26 +19,8 @@ import (
 // mariadb starts a server of its own and returns it with the DSN of a database on it, as Guide A writes one.
 func mariadb(t *testing.T) (*sqltest.Server, func(database string) string) {
 	t.Helper()
-	install, program := sqltest.Program("mariadb-install-db"), sqltest.Program("mariadbd", "/usr/sbin/mariadbd")
-	if install == "" || program == "" {
-		sqltest.Missing(t, "mysql", "there is no mariadbd (apt-get install mariadb-server)")
-	}
-	dir, as := sqltest.Dir(t, "mysql")
-	data := filepath.Join(dir, "data")
-	sqltest.Do(t, as, dir, install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve")
-	setup := filepath.Join(dir, "setup.sql")
-	text := "CREATE USER IF NOT EXISTS sluice@'127.0.0.1' IDENTIFIED BY 'hunter2';\nGRANT ALL ON *.* TO sluice@'127.0.0.1';\n"
-	if err := os.WriteFile(setup, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	s := sqltest.NewServer(t, as, dir, program, func(port string) []string {
-		return []string{"--no-defaults", "--datadir=" + data, "--socket=" + filepath.Join(dir, "s"), "--pid-file=" + filepath.Join(dir, "pid"),
-			"--bind-address=127.0.0.1", "--skip-networking=0", "--port=" + port, "--init-file=" + setup, "--skip-name-resolve", "--skip-log-bin"}
-	})
-	s.Up(t)
-	dsn := func(database string) string {
-		return "sluice:hunter2@tcp(127.0.0.1:" + s.Port + ")/" + database + "?parseTime=true"
-	}
+	s := sqltest.MariaDB(t)
+	dsn := s.DSN
 	db, err := sql.Open("mysql", dsn(""))
 	if err != nil {
 		t.Fatal(err)

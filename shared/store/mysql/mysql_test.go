@@ -7,8 +7,6 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -21,36 +19,12 @@ import (
 	driver "github.com/go-sql-driver/mysql"
 )
 
-// The password of the tests' user is in no error and no log line.
-const login = "sluice:hunter2"
-
 func startServer(tb testing.TB) *sqltest.Server {
 	tb.Helper()
-	install, program := sqltest.Program("mariadb-install-db"), sqltest.Program("mariadbd", "/usr/sbin/mariadbd")
-	if install == "" || program == "" {
-		sqltest.Missing(tb, "mysql", "there is no mariadbd (apt-get install mariadb-server)")
-	}
-	dir, as := sqltest.Dir(tb, "mysql")
-	data := filepath.Join(dir, "data")
-	sqltest.Do(tb, as, dir, install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve")
-	setup := filepath.Join(dir, "setup.sql")
-	text := "CREATE USER IF NOT EXISTS sluice@'127.0.0.1' IDENTIFIED BY 'hunter2';\nGRANT ALL ON *.* TO sluice@'127.0.0.1' WITH GRANT OPTION;\n"
-	if err := os.WriteFile(setup, []byte(text), 0o644); err != nil {
-		tb.Fatal(err)
-	}
-	s := sqltest.NewServer(tb, as, dir, program, func(port string) []string {
-		return []string{"--no-defaults", "--datadir=" + data, "--socket=" + filepath.Join(dir, "s"), "--pid-file=" + filepath.Join(dir, "pid"),
-			"--bind-address=127.0.0.1", "--skip-networking=0", "--port=" + port, "--init-file=" + setup, "--skip-name-resolve", "--skip-log-bin",
-			"--innodb-flush-log-at-trx-commit=2", "--max-connections=300"} // what was answered survives the program, if not the machine
-	})
-	s.Up(tb)
-	db := look(tb, dsn(s, ""))
+	s := sqltest.MariaDB(tb)
+	db := look(tb, s.DSN(""))
 	sqltest.Await(tb, "the server's start", db.PingContext)
 	return s
-}
-
-func dsn(s *sqltest.Server, name string) string {
-	return login + "@tcp(127.0.0.1:" + s.Port + ")/" + name + "?parseTime=true"
 }
 
 func look(tb testing.TB, dsn string) *sql.DB {
@@ -86,10 +60,10 @@ func backend() sqltest.Backend {
 		Empty: func(tb testing.TB, s *sqltest.Server) string {
 			tb.Helper()
 			name := fmt.Sprintf("t%d", n.Add(1))
-			if _, err := look(tb, dsn(s, "")).ExecContext(tb.Context(), "CREATE DATABASE "+name); err != nil {
+			if _, err := look(tb, s.DSN("")).ExecContext(tb.Context(), "CREATE DATABASE "+name); err != nil {
 				tb.Fatal(err)
 			}
-			return dsn(s, name)
+			return s.DSN(name)
 		},
 		Via: func(dsn, addr string) string {
 			before, after, _ := strings.Cut(dsn, "(")
@@ -98,15 +72,15 @@ func backend() sqltest.Backend {
 		},
 		Trips: sqltest.Trips{Unlimited: 1, Rate: 4, Refused: 3, Leased: 6, Pair: 6, Renew: 1, SettleUnlimited: 1, SettleLeased: 6, SettlePair: 7, Late: 4},
 		Refused: []sqltest.Refusal{
-			{Why: "password", DSN: replace(login, "sluice:hunter22"), Words: []string{"refuses the user \"sluice\"", "127.0.0.1"}},
+			{Why: "password", DSN: replace(sqltest.Login, "sluice:hunter22"), Words: []string{"refuses the user \"sluice\"", "127.0.0.1"}},
 			{Why: "database", DSN: replace("/t", "/nosuch"), Words: []string{"no database \"nosuch", "CREATE DATABASE"}},
-			{Why: "no database", DSN: func(string) string { return login + "@tcp(127.0.0.1:1)/" }, Words: []string{"names no database"}},
-			{Why: "no form", DSN: func(string) string { return login }, Words: []string{"user:password@tcp(host:3306)/database"}},
-			{Why: "bad port", DSN: func(string) string { return "//" + login + "@h:port/x" }, Words: []string{"mysql://user:password@host:3306/database"}},
+			{Why: "no database", DSN: func(string) string { return sqltest.Login + "@tcp(127.0.0.1:1)/" }, Words: []string{"names no database"}},
+			{Why: "no form", DSN: func(string) string { return sqltest.Login }, Words: []string{"user:password@tcp(host:3306)/database"}},
+			{Why: "bad port", DSN: func(string) string { return "//" + sqltest.Login + "@h:port/x" }, Words: []string{"mysql://user:password@host:3306/database"}},
 			{Why: "bad parameter", DSN: func(good string) string { return good + "&tls=hunter2" }, Words: []string{"want mysql://"}},
 			{Why: "unknown variable", DSN: func(good string) string { return good + "&nosuch=1" }, Words: []string{"nosuch"}},
 			{Why: "bad setting", DSN: func(good string) string { return good + "&sluice_max_conns=1" }, Words: []string{"sluice_max_conns"}},
-			{Why: "rights", DSN: replace(login, "reader:hunter2"), Words: []string{"\"reader\" needs all rights", "GRANT ALL"},
+			{Why: "rights", DSN: replace(sqltest.Login, "reader:hunter2"), Words: []string{"\"reader\" needs all rights", "GRANT ALL"},
 				Setup: []string{"CREATE USER reader@'127.0.0.1' IDENTIFIED BY 'hunter2'", "GRANT SELECT ON *.* TO reader@'127.0.0.1'"}},
 		},
 	}
@@ -130,8 +104,8 @@ func TestForms(t *testing.T) {
 	for why, dsn := range map[string]string{
 		"as the guide prints it":        good,
 		"as the configuration hands it": "//" + good,
-		"a URL":                         "//" + login + "@" + host + "/" + name,
-		"a URL with parameters":         "//" + login + "@" + host + "/" + name + "?timeout=3s&sluice_max_conns=3",
+		"a URL":                         "//" + sqltest.Login + "@" + host + "/" + name,
+		"a URL with parameters":         "//" + sqltest.Login + "@" + host + "/" + name + "?timeout=3s&sluice_max_conns=3",
 		"a URL, escaped":                "//a%40b:p%40%3A%2F%3F%23(x)%2541@" + host + "/" + name,
 		"a DSN with special characters": "a@b:p@:/?#(x)%41@tcp(" + host + ")/" + name + "?parseTime=true",
 		"settings that would break it":  good + "&clientFoundRows=true&interpolateParams=false&charset=latin1&sql_mode=ANSI_QUOTES&multiStatements=true",
