@@ -18,6 +18,9 @@ import (
 // segmentBytes is how large a file grows. Small ones make a store that comes and goes repeat little.
 const segmentBytes = 1 << 20
 
+// longestSegment is what one can be with its last line; a larger file of this name is none of ours.
+const longestSegment = 4 * segmentBytes
+
 const (
 	prefix = "settle-"
 	suffix = ".jsonl"
@@ -97,7 +100,10 @@ func escape(dir string) string {
 
 // count returns the size of a file and how many lines it has, a cut one included.
 func count(f *os.File) (size, lines int64, err error) {
-	data, err := io.ReadAll(f)
+	data, err := io.ReadAll(io.LimitReader(f, longestSegment+1))
+	if len(data) > longestSegment {
+		return 0, 0, fmt.Errorf("%s is larger than any file that is written here; it is left alone", f.Name())
+	}
 	lines = int64(bytes.Count(data, []byte{'\n'}))
 	if len(data) > 0 && data[len(data)-1] != '\n' {
 		lines++
@@ -173,7 +179,7 @@ func (d *folder) oldest() (*segment, error) {
 
 // read returns the lines of a file, without their ends.
 func (s *segment) read() ([][]byte, error) {
-	data, err := io.ReadAll(io.NewSectionReader(s.f, 0, 1<<40))
+	data, err := io.ReadAll(io.NewSectionReader(s.f, 0, longestSegment))
 	if err != nil {
 		return nil, err
 	}

@@ -366,6 +366,32 @@ func TestOddFile(t *testing.T) {
 	_ = r.s.Close()
 }
 
+// TestHugeFile: a file larger than any of ours is not read into memory and stays as it is.
+func TestHugeFile(t *testing.T) {
+	dir := t.TempDir()
+	huge := filepath.Join(dir, "settle-0-huge.jsonl")
+	f, err := os.Create(huge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size = 64 << 20 // of nothing: it takes no room on the disk
+	if err := errors.Join(f.Truncate(size), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, spool.Options{Dir: dir})
+	r.in.set(func(f *faulty) { f.err = errAway })
+	r.settle("a")
+	r.in.set(func(f *faulty) { f.err = nil })
+	if err := r.s.Flush(t.Context()); err != nil {
+		t.Error(err)
+	}
+	r.stored(1)
+	if fi, err := os.Stat(huge); err != nil || fi.Size() != size {
+		t.Errorf("%v, %v", fi, err)
+	}
+	_ = r.s.Close()
+}
+
 // TestFullBuffer: an embedded store whose buffer is full has counted the limits already; the record alone waits.
 func TestFullBuffer(t *testing.T) {
 	r := newRig(t, spool.Options{Dir: t.TempDir()})
