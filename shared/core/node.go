@@ -41,6 +41,10 @@ type Node struct {
 	Operator     bool              `json:"operator,omitempty"`    // base URL set by environment: exempt from the address guard
 	Wire         string            `json:"wire,omitempty"`        // openai nodes: chat, responses or both; empty: chat
 	AuthHeader   string            `json:"auth_header,omitempty"` // header that carries the credential as it is; empty: Authorization: Bearer
+	API          string            `json:"api,omitempty"`         // amazonq nodes: q or kiro, the service's two sets of hosts; empty: q
+	Region       string            `json:"region,omitempty"`      // amazonq nodes: of the hosts; empty: the profile's, else us-east-1
+	Profile      string            `json:"profile_arn,omitempty"` // amazonq nodes; empty: the service chooses
+	Notes        string            `json:"notes,omitempty"`       // the operator's own
 	HealthMethod string            `json:"health_check_method,omitempty"`
 	HealthModel  string            `json:"health_check_model,omitempty"`
 	CreatedAt    time.Time         `json:"created_at"`
@@ -58,4 +62,25 @@ type NodeState struct {
 	LastError  string               `json:"last_error,omitempty"` // short, no secret, no content
 	LastErrAt  time.Time            `json:"last_error_at,omitzero"`
 	Cooling    map[string]time.Time `json:"cooling,omitempty"` // model asked of the node -> until; "" is every model
+	// Blocked tells why the node gets no request until someone acts: its login ended, or the upstream suspended it. A new
+	// credential or enabling the node clears it. One of the Blocked constants; empty: it is not.
+	Blocked string `json:"blocked,omitempty"`
+}
+
+// Reasons why a node is blocked.
+const (
+	BlockedLogin     = "login_needed" // the refresh token is refused: log in again
+	BlockedSuspended = "suspended"    // the upstream suspended the account behind the credential
+)
+
+// NodeToken is the access token that a node's credential was exchanged for, shared by all instances. It is kept apart from
+// Node because it changes every hour.
+type NodeToken struct {
+	Node    string    `json:"node"`
+	Account string    `json:"account"`
+	Origin  string    `json:"origin"`            // hash of the node credential that it comes from: another credential makes it void
+	Access  Sealed    `json:"access,omitempty"`  // empty: none yet
+	Refresh Sealed    `json:"refresh,omitempty"` // the latest; empty: the credential's own
+	Expires time.Time `json:"expires_at,omitzero"`
+	Fence   int64     `json:"fence,omitempty"` // of the lease under which it was written
 }

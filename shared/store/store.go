@@ -72,6 +72,8 @@ const (
 	KindKey       = "key"
 	KindNode      = "node"
 	KindNodeState = "nodestate"
+	KindNodeToken = "nodetoken" // with the node's id
+	KindLogin     = "login"     // a device login under way; expires
 	KindSession   = "session"
 	KindMeta      = "meta"     // seal check value, pepper, seeds applied
 	KindResource  = "resource" // batch or file id -> node

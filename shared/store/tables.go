@@ -17,6 +17,7 @@ type Tables struct {
 	Keys      *Table[core.Key] // looked up by each hash
 	Nodes     *Table[core.Node]
 	States    *Table[core.NodeState]
+	Tokens    *Table[core.NodeToken]
 	Sessions  *Table[Session]
 	Resources *Table[Resource]
 	Responses *Table[Response]
@@ -72,6 +73,7 @@ func NewTables(docs Docs, now func() time.Time) *Tables {
 		}),
 		Nodes:  NewTable(docs, KindNode, now, func(n *core.Node) Meta { return Meta{ID: n.ID, Account: n.Account} }),
 		States: NewTable(docs, KindNodeState, now, func(s *core.NodeState) Meta { return Meta{ID: s.Node, Account: s.Account} }),
+		Tokens: NewTable(docs, KindNodeToken, now, func(t *core.NodeToken) Meta { return Meta{ID: t.Node, Account: t.Account} }),
 		Sessions: NewTable(docs, KindSession, now, func(s *Session) Meta {
 			return Meta{ID: s.ID, Account: s.Account, Expires: s.Expires}
 		}),

@@ -8,6 +8,7 @@ import (
 // Pipe is a Stream through the hub.
 type Pipe struct {
 	src  Source
+	cut  func(batch []byte) (sse.Event, []byte, bool, error)
 	b    *Builder
 	sink Sink
 	out  []byte
@@ -19,7 +20,16 @@ func NewPipe(back Back, sink Sink, e Enforce) *Pipe {
 	p.b = NewBuilder(func(ev *Event) { p.out = p.sink.Event(p.out, ev) })
 	p.b.Enforce(e)
 	p.src = back.NewSource(p.b)
+	p.cut = cutSSE
+	if f, ok := back.(Framer); ok {
+		p.cut = f.Cut
+	}
 	return p
+}
+
+func cutSSE(batch []byte) (sse.Event, []byte, bool, error) {
+	ev, rest, ok := sse.Cut(batch)
+	return ev, rest, ok, nil
 }
 
 // Rename is Builder.Rename.
@@ -32,15 +42,34 @@ func (p *Pipe) Batch(batch []byte) []byte {
 		return nil
 	}
 	for !p.b.over() {
-		ev, rest, ok := sse.Cut(batch)
-		if !ok {
+		ev, rest, ok, err := p.cut(batch)
+		if !ok && err == nil {
 			break
 		}
 		batch = rest
-		if err := p.src.Event(ev); err != nil {
+		if err == nil {
+			err = p.src.Event(ev)
+		}
+		if err != nil {
 			p.b.Break(err)
 		}
 	}
+	return p.told()
+}
+
+// End implements Stream.
+func (p *Pipe) End() []byte {
+	p.out = p.out[:0]
+	if e, ok := p.src.(Ender); ok && !p.b.over() {
+		if err := e.End(); err != nil {
+			p.b.Break(err)
+		}
+	}
+	return p.told()
+}
+
+// told is what the client is sent, with the error that the upstream ended with.
+func (p *Pipe) told() []byte {
 	if st := p.b.Status(); st.Err != nil && st.Content {
 		p.out = p.sink.Fail(p.out, st.Err)
 	}

@@ -66,6 +66,9 @@ type Target struct {
 	Model string // as the node calls it
 	// Same tells that client and target are two dialects of one family (OpenAI's), which share more than the hub has.
 	Same bool
+	// Conversation is an id of the request's own, a UUID, for upstreams that want one; Profile is what the node has.
+	Conversation string
+	Profile      string
 }
 
 // Encoded is a request ready to be sent.
@@ -116,6 +119,19 @@ type Source interface {
 	Event(ev sse.Event) error
 }
 
+// Framer is a Back whose streams are not server-sent events.
+type Framer interface {
+	// Cut takes the first event off a batch of whole ones; false: there is none. An error means that the upstream does
+	// not speak the dialect.
+	Cut(batch []byte) (ev sse.Event, rest []byte, ok bool, err error)
+}
+
+// Ender is a Source of a dialect without a terminal event: its answers end where the stream ends.
+type Ender interface {
+	// End is told that the stream ended as a stream should. An error means that the answer was not complete.
+	End() error
+}
+
 // Sink writes one streamed answer in the client's dialect.
 type Sink interface {
 	// Event appends what the client is sent for a hub event: nothing, or whole events.
@@ -129,6 +145,9 @@ type Stream interface {
 	// Batch takes whole events and returns what the client is sent for them. The bytes may be batch's own and are good
 	// until the next call.
 	Batch(batch []byte) []byte
+	// End is told once that the upstream's stream ended as a stream should, before its terminal event: the end of an answer
+	// in dialects that have none. It returns what the client is sent for it.
+	End() []byte
 	// Status tells how far the stream has come.
 	Status() *Status
 	// Fail returns the event that ends a stream which broke off. It is called at most once, and last.

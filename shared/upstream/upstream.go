@@ -66,7 +66,34 @@ type Failure struct {
 	Class      Class
 	Status     int           // of the upstream; 0: none came
 	RetryAfter time.Duration // of RateLimited: how long the node cools
+	All        bool          // of RateLimited: for every model, not only for the one asked for
+	Blocked    string        // of Credential: core.Blocked*, the node gets no request until someone acts; empty: it may pass
 	Reason     string        // short, without content or secrets, for last_error and logs
+}
+
+// Error is a Failure of an attempt that brought no answer at all, such as a token that could not be refreshed.
+type Error struct{ Failure }
+
+// Error implements error.
+func (e *Error) Error() string { return e.Reason }
+
+// Grant is what a token service gives.
+type Grant struct {
+	Access  core.Secret
+	Refresh core.Secret // empty: the one that was used stays good
+	Expires time.Time   // of Access
+}
+
+// ErrInvalidGrant is a token service's word that a refresh token is no longer good: someone must log in again.
+var ErrInvalidGrant = errors.New("the token service refuses the refresh token; log in again")
+
+// Model is one that a node serves.
+type Model struct{ ID, Name, Owner string }
+
+// Lister is a Client whose nodes list their models in another way than GET /v1/models.
+type Lister interface {
+	// Models lists what the node's credential may use.
+	Models(ctx context.Context, t Target) ([]Model, error)
 }
 
 // Blames reports whether the failure counts against the node (DESIGN 8).
@@ -105,6 +132,10 @@ func ClassifyStatus(status int, h http.Header) Failure {
 
 // ClassifyError judges a transport error. The text is ours: the error's own may hold addresses of a tenant's network.
 func ClassifyError(err error) Failure {
+	var told *Error
+	if errors.As(err, &told) {
+		return told.Failure
+	}
 	f := Failure{Class: Connection, Reason: "connection failed"}
 	var dns *net.DNSError
 	var blocked *BlockedError

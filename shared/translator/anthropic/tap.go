@@ -23,6 +23,9 @@ type tap struct {
 // Status implements translator.Stream.
 func (t *tap) Status() *translator.Status { return &t.st }
 
+// End implements translator.Stream. Streams of this dialect have a terminal event: without it nothing is complete.
+func (t *tap) End() []byte { return nil }
+
 // Tokens implements translator.Stream.
 func (t *tap) Tokens() (core.Tokens, bool) { return t.meter.Result() }
 

@@ -39,6 +39,9 @@ func (t *tap) Fail(e *translator.Error) []byte {
 	return Codec{}.AppendErrorEvent(nil, e, translator.ReplyOptions{})
 }
 
+// End implements translator.Stream. Streams of this dialect have a terminal event: without it nothing is complete.
+func (t *tap) End() []byte { return nil }
+
 // Tokens implements translator.Stream.
 func (t *tap) Tokens() (core.Tokens, bool) {
 	tokens := t.usage.Tokens

@@ -40,6 +40,9 @@ func (t *tap) Fail(e *translator.Error) []byte {
 	return appendFailed(nil, e, o, t.events, nil)
 }
 
+// End implements translator.Stream. Streams of this dialect have a terminal event: without it nothing is complete.
+func (t *tap) End() []byte { return nil }
+
 // Tokens implements translator.Stream.
 func (t *tap) Tokens() (core.Tokens, bool) {
 	tokens := t.usage.Tokens
