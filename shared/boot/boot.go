@@ -19,6 +19,7 @@ import (
 	"sluice/shared/health"
 	"sluice/shared/seal"
 	"sluice/shared/store"
+	"sluice/shared/store/measure"
 	"sluice/shared/upstream"
 	"sluice/shared/upstream/anthropic"
 	"sluice/shared/upstream/openai"
@@ -77,6 +78,7 @@ func Open(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
+	opened.Store = measure.New(opened.Store, slowCalls(o.Log))
 	opened.Store = whenAway(&o, opened, url)
 	app, err := build(ctx, &o, opened)
 	if err != nil {

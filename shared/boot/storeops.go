@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"sluice/shared/config"
@@ -15,6 +16,7 @@ import (
 	"sluice/shared/importer"
 	"sluice/shared/seal"
 	"sluice/shared/store"
+	"sluice/shared/store/measure"
 	"sluice/shared/store/spool"
 	"sluice/shared/store/transfer"
 )
@@ -63,6 +65,28 @@ func whenAway(o *Options, opened Opened, url core.Secret) store.Store {
 		opts.Timeout = storeTimeout
 	}
 	return spool.New(opened.Store, opts)
+}
+
+// A call of the hot path that takes longer than slowCall holds requests up; a line tells of it, at most every slowLine.
+const (
+	slowCall = time.Second
+	slowLine = 10 * time.Second
+)
+
+// slowCalls tells the operator when requests wait for the store.
+func slowCalls(log *slog.Logger) func(measure.Call) {
+	var next, more atomic.Int64 // when the next line may come, and how many calls none told of
+	return func(c measure.Call) {
+		if c.Took < slowCall || c.Verb != "admit" && c.Verb != "settle" && c.Verb != "renew" && c.Verb != "generation" {
+			return
+		}
+		now, at := time.Now().UnixNano(), next.Load()
+		if now < at || !next.CompareAndSwap(at, now+int64(slowLine)) {
+			more.Add(1)
+			return
+		}
+		log.Warn("the store is slow, and requests wait for it", "call", c.Verb, "milliseconds", c.Took.Milliseconds(), "others_since_last_line", more.Swap(0))
+	}
 }
 
 // CopyStore copies one opened store into another, and the master key with it where it lies beside the source or in it: a

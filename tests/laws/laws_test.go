@@ -63,6 +63,7 @@ var (
 		"store/memory":           {inside: []string{"core", "limit", "store", "store/internal/usage"}},
 		"store/sqlstore":         {inside: []string{"core", "limit", "store", "store/memory", "store/internal/usage"}},
 		"store/sqlite":           {inside: []string{"core", "limit", "store", "store/sqlstore"}, outside: []string{"modernc.org/sqlite", "golang.org/x/sys/"}},
+		"store/measure":          {inside: []string{"core", "store"}},
 		"store/spool":            {inside: []string{"core", "store"}},
 		"store/transfer":         {inside: []string{"core", "store"}},
 		"importer":               {inside: []string{"core", "config", "seal", "store", "directory"}, outside: []string{"golang.org/x/crypto/"}},
@@ -76,7 +77,7 @@ var (
 		"health":                 {inside: []string{"core", "store", "router"}},
 		"gateway":                {inside: []string{"core", "pricing", "rawjson", "sse", "seal", "store", "router", "health", "directory", "web", "upstream", "translator", "translator/anthropic", "translator/openaichat", "translator/responses"}, outside: []string{"github.com/klauspost/compress/zstd"}},
 		"adminapi":               {inside: []string{"core", "config", "seal", "store", "health", "directory", "web"}, outside: []string{"golang.org/x/crypto/"}},
-		"boot":                   {inside: []string{"core", "config", "seal", "logging", "importer", "store", "store/spool", "store/transfer", "health", "directory", "web", "gateway", "adminapi", "upstream", "upstream/anthropic", "upstream/openai"}},
+		"boot":                   {inside: []string{"core", "config", "seal", "logging", "importer", "store", "store/measure", "store/spool", "store/transfer", "health", "directory", "web", "gateway", "adminapi", "upstream", "upstream/anthropic", "upstream/openai"}},
 		"boot/boottest":          {inside: []string{"boot", "config", "core", "logging", "store", "store/memory"}},
 	}
 	// drivers may be reached by their own package alone
