@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"sluice/shared/adminapi"
@@ -78,13 +79,24 @@ func Open(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	opened.Store = measure.New(opened.Store, slowCalls(o.Log))
+	var refused atomic.Pointer[error] // the last call that the store itself failed
+	slow := slowCalls(o.Log)
+	opened.Store = measure.New(opened.Store, func(c measure.Call) {
+		if c.Err != nil && !store.Missing(c.Err) && !errors.Is(c.Err, store.ErrExists) && !errors.Is(c.Err, store.ErrConflict) {
+			err := c.Err
+			refused.Store(&err)
+		}
+		slow(c)
+	})
 	opened.Store = whenAway(&o, opened, url)
 	app, err := build(ctx, &o, opened)
-	if err != nil {
-		return nil, errors.Join(err, opened.Store.Close())
+	if err == nil {
+		return app, nil
 	}
-	return app, nil
+	if r := refused.Load(); r != nil && errors.Is(err, *r) {
+		err = fmt.Errorf("%s: %w", name, err) // which setting to look at
+	}
+	return nil, errors.Join(err, opened.Store.Close())
 }
 
 func build(ctx context.Context, o *Options, opened Opened) (*App, error) {

@@ -96,3 +96,28 @@ func TestRedisTLS(t *testing.T) {
 		}
 	}
 }
+
+// TestRedisWithoutMemory: a server that takes no more writes ends the start with one line that names the variable and the
+// remedy, and nothing half-written stays behind.
+func TestRedisWithoutMemory(t *testing.T) {
+	program := sqltest.Program("redis-server", "valkey-server")
+	if program == "" {
+		sqltest.Missing(t, "redis", "there is no redis-server (apt-get install redis-server)")
+	}
+	dir := t.TempDir()
+	s := sqltest.NewServer(t, nil, dir, program, func(port string) []string {
+		return []string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", dir, "--maxmemory", "1", "--maxmemory-policy", "noeviction"}
+	})
+	s.Up(t)
+	sqltest.Await(t, "the server's start", func(ctx context.Context) error {
+		c, err := new(net.Dialer).DialContext(ctx, "tcp", "127.0.0.1:"+s.Port)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err
+	})
+	env := map[string]string{"STORE_URL": "redis://127.0.0.1:" + s.Port}
+	if out := does(t, dir, env, 1, []string{"STORE_URL: ", "out of memory", "maxmemory"}, "serve"); strings.Count(strings.TrimSpace(out), "\n") > 0 {
+		t.Errorf("more than one line: %s", out)
+	}
+}
