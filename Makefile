@@ -25,7 +25,7 @@ test: ## everything that needs Go alone
 
 test-stores: ## the stores on real servers: redis-server, DynamoDB Local (npm, Java), MariaDB, PostgreSQL
 	tests/stores/dynamodb.sh
-	STORETEST_REQUIRE=redis,dynamodb,mysql,postgres go test -count=1 $(RACE) -timeout 20m ./shared/store/... ./tests/limits ./tests/process
+	STORETEST_REQUIRE=redis,dynamodb,mysql,postgres go test -count=1 $(RACE) -timeout 20m ./shared/store/... ./tests/limits ./tests/process ./tests/tokens
 
 test-clients: ## real clients against the running binary (npm)
 	tests/clients/run.sh

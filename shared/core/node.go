@@ -81,6 +81,10 @@ type NodeToken struct {
 	Origin  string    `json:"origin"`            // hash of the node credential that it comes from: another credential makes it void
 	Access  Sealed    `json:"access,omitempty"`  // empty: none yet
 	Refresh Sealed    `json:"refresh,omitempty"` // the latest; empty: the credential's own
+	Made    time.Time `json:"made_at,omitzero"`  // when Access was received
 	Expires time.Time `json:"expires_at,omitzero"`
 	Fence   int64     `json:"fence,omitempty"` // of the lease under which it was written
+	Lost    bool      `json:"lost,omitempty"`  // the token service refuses Refresh: only another credential helps
+	// Edited is the node's UpdatedAt as its writer knew it: who knows an older node, and another credential, stands back.
+	Edited time.Time `json:"edited_at,omitzero"`
 }

@@ -63,6 +63,7 @@ var (
 		"store/memory":           {inside: []string{"core", "limit", "store", "store/internal/usage"}},
 		"store/sqlstore":         {inside: []string{"core", "limit", "store", "store/memory", "store/internal/usage"}},
 		"store/sqlite":           {inside: []string{"core", "limit", "store", "store/sqlstore"}, outside: []string{"modernc.org/sqlite", "golang.org/x/sys/"}},
+		"tokens":                 {inside: []string{"core", "store", "upstream"}},
 		"store/measure":          {inside: []string{"core", "store"}},
 		"store/spool":            {inside: []string{"core", "store"}},
 		"store/transfer":         {inside: []string{"core", "store"}},
