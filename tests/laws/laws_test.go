@@ -57,7 +57,7 @@ var (
 		"upstream":               {inside: []string{"core"}, outside: []string{"golang.org/x/net/"}},
 		"upstream/anthropic":     {inside: []string{"upstream", "core", "sse"}},
 		"upstream/openai":        {inside: []string{"upstream", "core", "sse"}},
-		"upstream/upstreamtest":  {inside: []string{"core", "rawjson", "sse", "eventstream"}},
+		"upstream/upstreamtest":  {inside: []string{"core", "rawjson", "sse", "eventstream"}, outside: []string{aws}},
 		"store":                  {inside: []string{"core"}},
 		"store/internal/usage":   {inside: []string{"core", "store"}},
 		"store/memory":           {inside: []string{"core", "limit", "store", "store/internal/usage"}},

@@ -45,7 +45,10 @@ type settings struct {
 	split       int
 	batch       int
 	noUsage     bool
-	status      int // of Raw
+	noStart     bool
+	interleave  bool
+	percent     float64 // of contextUsageEvent; 0: none
+	status      int     // of Raw
 	fault       fault
 	chunks      [][]byte
 	rawHeader   http.Header
@@ -164,7 +167,7 @@ func (b Behaviour) Usage(u Usage) Behaviour {
 }
 
 // NoUsage leaves the usage out in the OpenAI forms, as some compatible services
-// do even when asked.
+// do even when asked, and metadataEvent in that of [AmazonQ].
 func (b Behaviour) NoUsage() Behaviour {
 	return b.with(func(s *settings) { s.noUsage = true })
 }
@@ -229,8 +232,9 @@ func (b Behaviour) CutInside(at Point, end End) Behaviour {
 
 // ErrorAt sends an error event at the point of a stream and ends it properly,
 // as the API does when it fails after status 200: in Responses response.failed,
-// with the type for its code. Before the headers, and in an answer that is not
-// streamed, it is an error of the status that belongs to the type.
+// with the type for its code, of [AmazonQ] an exception frame. Before the
+// headers, and in an answer that is not streamed, it is an error of the status
+// that belongs to the type.
 func (b Behaviour) ErrorAt(at Point, errType, message string) Behaviour {
 	return b.do(action{at: at, kind: opError, fault: fault{errType: errType, message: message}})
 }
@@ -243,6 +247,24 @@ func (b Behaviour) Inject(at Point, events string) Behaviour {
 
 func (b Behaviour) do(a action) Behaviour {
 	return b.with(func(s *settings) { s.actions = append(s.actions, a) })
+}
+
+// NoStart leaves out what [AmazonQ] sends before the first piece of an answer:
+// initial-response and messageMetadataEvent.
+func (b Behaviour) NoStart() Behaviour {
+	return b.with(func(s *settings) { s.noStart = true })
+}
+
+// Interleave makes [AmazonQ] send the fragments of adjacent tool uses in turns
+// instead of one tool after the other. It does nothing in the other forms.
+func (b Behaviour) Interleave() Behaviour {
+	return b.with(func(s *settings) { s.interleave = true })
+}
+
+// ContextUsage makes [AmazonQ] send contextUsageEvent, as Kiro's hosts do, with
+// the share of the context window that is used, in percent. 0 is none.
+func (b Behaviour) ContextUsage(percent float64) Behaviour {
+	return b.with(func(s *settings) { s.percent = percent })
 }
 
 // Header sets a response header, over one that the fake sets itself; an empty

@@ -56,12 +56,14 @@ func ofFault(f fault) Behaviour {
 }
 
 // ErrorType sets the error type of a [Status]. For [OpenAI] it may also be a
-// code such as insufficient_quota, whose type and usual message it implies.
+// code such as insufficient_quota, whose type and usual message it implies, for
+// [AmazonQ] the name of a shape such as ThrottlingException.
 func (b Behaviour) ErrorType(errType string) Behaviour {
 	return b.with(func(s *settings) { s.fault.errType = errType })
 }
 
-// ErrorCode sets the error code of a [Status]; only [OpenAI] has one.
+// ErrorCode sets the error code of a [Status], which only [OpenAI] has, and the
+// reason in the errors of [AmazonQ].
 func (b Behaviour) ErrorCode(code string) Behaviour {
 	return b.with(func(s *settings) { s.fault.code = code })
 }
@@ -82,7 +84,8 @@ func RateLimited(wait time.Duration) Behaviour {
 	return b
 }
 
-// Overloaded is Anthropic's 529, OpenAI's 503.
+// Overloaded is Anthropic's 529, OpenAI's 503, and Amazon Q's 500 about high
+// load.
 func Overloaded() Behaviour { return ofFault(fault{status: StatusOverloaded, overload: true}) }
 
 // PromptTooLong is the 400 whose wording makes clients compact their history.

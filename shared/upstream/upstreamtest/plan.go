@@ -24,7 +24,7 @@ const (
 type op struct {
 	kind  opKind
 	data  []byte
-	parts template // of opStart, for the OpenAI forms
+	parts template // of opStart, for all forms but Anthropic's
 	half  bool     // of opStart: the first half only
 	pause time.Duration
 	end   End
@@ -68,6 +68,8 @@ func (s *spec) compile(v variant) *plan {
 		b.chunks()
 	case kindReply:
 		switch {
+		case v == variantAmazonQ:
+			s.compileAmazonQ(&b)
 		case v >= variantResponses:
 			s.compileResponse(p, &b, v-variantResponses)
 		case v >= variantChat:
@@ -144,6 +146,7 @@ type builder struct {
 	done   bool                  // the answer is cut: nothing follows
 	inside *action               // the next event is to be cut
 	broken func(f *fault) string // the event of an error; nil: Anthropic's
+	frame  func(f *fault) []byte // of Amazon Q, instead of broken: the exception's frame
 	seen   int                   // deltas so far, in the OpenAI forms
 }
 
@@ -221,9 +224,12 @@ func (b *builder) from(k int) {
 func (b *builder) act(a *action) {
 	switch {
 	case a.kind == opError && !b.whole && a.at != BeforeHeaders:
-		if b.broken != nil {
+		switch {
+		case b.frame != nil:
+			b.event(op{kind: opWrite, data: b.frame(&a.fault)})
+		case b.broken != nil:
 			b.text(b.broken(&a.fault))
-		} else {
+		default:
 			b.write(renderEvent("error", string(appendError(nil, a.fault.errType, a.fault.message, ""))))
 		}
 		b.add(op{kind: opCut, end: EndClean})

@@ -18,6 +18,8 @@ type exchange struct {
 	req      Request
 	fields   fields
 	openai   openAIFields
+	amazonq  amazonQFields
+	token    []byte        // of OIDC, the answer
 	head     [slots][]byte // what a rendered answer has of the request
 	tooLarge bool          // the body is over the limit and was not kept
 	id       string        // request id
@@ -29,19 +31,8 @@ type exchange struct {
 
 // play answers with b.
 func (x *exchange) play(b Behaviour) {
-	// Bounded, so that a Func that returns itself fails rather than hangs.
-	for range 8 {
-		if b.spec == nil {
-			b = x.f.short
-		}
-		if b.spec.kind != kindFunc {
-			break
-		}
-		b = b.spec.choose(x.req)
-	}
-	s := b.spec
-	if s == nil || s.kind == kindFunc {
-		x.f.api.fault(x, nil, &fault{status: http.StatusInternalServerError, message: "the Func of the fake upstream gave no answer"})
+	s := x.resolve(b)
+	if s == nil {
 		return
 	}
 	p := s.plan(x.f.api.variant(x))
@@ -63,6 +54,23 @@ func (x *exchange) play(b Behaviour) {
 	default:
 		x.whole(s, p)
 	}
+}
+
+// resolve asks a Func what to do; nil: it has no answer, and the client has
+// been told.
+func (x *exchange) resolve(b Behaviour) *spec {
+	// Bounded, so that a Func that returns itself fails rather than hangs.
+	for range 8 {
+		if b.spec == nil {
+			b = x.f.short
+		}
+		if b.spec.kind != kindFunc {
+			return b.spec
+		}
+		b = b.spec.choose(x.req)
+	}
+	x.f.api.fault(x, nil, &fault{status: http.StatusInternalServerError, message: "the Func of the fake upstream gave no answer"})
+	return nil
 }
 
 func (x *exchange) stream(s *spec, p *plan) {

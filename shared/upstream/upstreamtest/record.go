@@ -32,12 +32,23 @@ func (r Request) Decode(v any) error {
 	return nil
 }
 
-// Model is the body's model, or empty.
+// Model is the body's model, or empty. For [AmazonQ] it is the modelId of the
+// current message.
 func (r Request) Model() string {
 	f, _ := scan(r.Body)
+	if f.model == nil {
+		f.model = scanAmazonQ(r.Body).model
+	}
 	var model string
 	_ = json.Unmarshal(f.model, &model)
 	return model
+}
+
+// Target is the operation that X-Amz-Target names, without the service before
+// the dot, as in GenerateAssistantResponse; empty without one.
+func (r Request) Target() string {
+	target := r.Header.Get("X-Amz-Target")
+	return target[strings.LastIndexByte(target, '.')+1:]
 }
 
 // Stream tells whether the body asks for a stream.

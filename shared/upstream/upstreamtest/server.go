@@ -62,6 +62,9 @@ type options struct {
 	validating bool
 	models     []string
 	batchPolls int
+	history    int // most messages of AmazonQ's history
+	inputLimit int // bytes of AmazonQ's bodies; 0: none
+	page       int // most results of AmazonQ's lists; 0: as asked
 }
 
 // Option changes a fake before it starts.
@@ -69,8 +72,8 @@ type Option func(*options)
 
 // WithKey makes key the only valid credential, else the answer is 401. For
 // [Anthropic] that is x-api-key or, without it, Authorization: Bearer, for
-// [OpenAI] the bearer token or, without it, api-key. Without this option any
-// non-empty credential is valid.
+// [OpenAI] the bearer token or, without it, api-key, for [AmazonQ] the bearer
+// token. Without this option any non-empty credential is valid.
 func WithKey(key string) Option { return func(o *options) { o.key = key } }
 
 // WithAddr listens on addr instead of a free loopback port.
@@ -88,7 +91,8 @@ func WithoutRecording() Option { return func(o *options) { o.recording = false }
 // object for a body, for use under load.
 func WithoutValidation() Option { return func(o *options) { o.validating = false } }
 
-// WithModels replaces the ids of GET /v1/models, newest first.
+// WithModels replaces the ids of GET /v1/models, newest first, or the models
+// that [AmazonQ] knows, the default one first.
 func WithModels(ids ...string) Option {
 	return func(o *options) { o.models = append([]string(nil), ids...) }
 }
@@ -100,15 +104,19 @@ func WithBatchPolls(n int) Option { return func(o *options) { o.batchPolls = n }
 // start serves the API until Close.
 func (f *fake) start(api api, models []string, opts []Option) error {
 	f.api = api
-	f.options = options{addr: "127.0.0.1:0", base: "/v1", recording: true, validating: true, models: models}
+	f.options = options{addr: "127.0.0.1:0", base: "/v1", recording: true, validating: true, models: models, history: 10_000}
 	for _, opt := range opts {
 		opt(&f.options)
 	}
 	f.short = shortReply()
 	f.script.fallback = f.short
 	f.served, f.closing = make(chan struct{}), make(chan struct{})
-	f.json = []string{"application/json"}
-	f.eventStream = []string{"text/event-stream; charset=utf-8"}
+	if f.json == nil {
+		f.json = []string{"application/json"}
+	}
+	if f.eventStream == nil {
+		f.eventStream = []string{"text/event-stream; charset=utf-8"}
+	}
 	f.noCache = []string{"no-cache"}
 	f.scratch.New = func() any { return new(scratch) }
 	f.ids.Store(uint64(time.Now().UnixNano()))

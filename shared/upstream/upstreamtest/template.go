@@ -10,7 +10,8 @@ const (
 	variantAnthropic variant = 0
 	variantChat      variant = 1 // plus 1 with usage, plus 2 with obfuscation
 	variantResponses variant = 5 // plus 1 with encrypted reasoning, plus 2 with obfuscation
-	variants                 = 9
+	variantAmazonQ   variant = 9
+	variants                 = 10
 )
 
 // The places in a rendered answer that differ for each request. They stand in
@@ -20,7 +21,10 @@ const (
 	slotModel   = "\x01" // the model as asked, JSON
 	slotCreated = "\x02" // seconds
 	slotEcho    = "\x03" // settings that a response repeats, JSON members with a comma at the end
-	slots       = 4
+
+	slotInitial  = "\x04" // of Amazon Q, the frame initial-response
+	slotMetadata = "\x05" // of Amazon Q, the frame messageMetadataEvent
+	slots        = 6
 )
 
 // template is a rendered answer cut at its slots: fixed text, slot, fixed

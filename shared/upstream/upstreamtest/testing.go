@@ -26,6 +26,30 @@ func NewOpenAI(tb testing.TB, opts ...Option) *OpenAI {
 	return o
 }
 
+// NewAmazonQ is [StartAmazonQ] for tests: it fails tb if it cannot start, and
+// closes the fake when tb ends.
+func NewAmazonQ(tb testing.TB, opts ...Option) *AmazonQ {
+	tb.Helper()
+	q, err := StartAmazonQ(opts...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(q.Close)
+	return q
+}
+
+// NewOIDC is [StartOIDC] for tests: it fails tb if it cannot start, and closes
+// the fake when tb ends.
+func NewOIDC(tb testing.TB, opts ...Option) *OIDC {
+	tb.Helper()
+	o, err := StartOIDC(opts...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(o.Close)
+	return o
+}
+
 // NewRefused is [Refused] for tests: a URL that refuses connections until tb
 // ends.
 func NewRefused(tb testing.TB) string {

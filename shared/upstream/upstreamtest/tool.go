@@ -3,6 +3,7 @@ package upstreamtest
 import (
 	"encoding/json"
 	"hash/fnv"
+	"slices"
 )
 
 // ToolThenText is the two turns of a tool call. A request that offers the tool
@@ -34,6 +35,9 @@ func (r Request) HasTool(name string) bool {
 			} `json:"function"`
 		} `json:"tools"`
 	}
+	if q, ok := currentAmazonQ(r.Body); ok {
+		return slices.Contains(q.toolNames(), name)
+	}
 	if r.Decode(&body) != nil {
 		return false
 	}
@@ -46,8 +50,9 @@ func (r Request) HasTool(name string) bool {
 }
 
 // HasToolResult tells whether the last message of the conversation has a
-// tool_result block, or in the OpenAI forms is the result of a tool. System messages, which clients may add at the end, are
-// passed over.
+// tool_result block, in the OpenAI forms is the result of a tool, or for
+// [AmazonQ] has toolResults. System messages, which clients may add at the end,
+// are passed over.
 func (r Request) HasToolResult() bool {
 	var body struct {
 		Messages []struct {
@@ -55,6 +60,9 @@ func (r Request) HasToolResult() bool {
 			Content json.RawMessage `json:"content"`
 		} `json:"messages"`
 		Input json.RawMessage `json:"input"`
+	}
+	if q, ok := currentAmazonQ(r.Body); ok {
+		return len(q.Context.ToolResults) > 0
 	}
 	if r.Decode(&body) != nil {
 		return false
