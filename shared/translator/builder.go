@@ -76,6 +76,9 @@ func (b *Builder) Enforce(e Enforce) {
 // Rename gives tools back the names that Request.FitNames changed.
 func (b *Builder) Rename(names map[string]string) { b.names = names }
 
+// Guess sets the input's tokens as long as the upstream does not tell them: clients show them from the beginning on.
+func (b *Builder) Guess(input int64) { b.usage.Input = input }
+
 // Status tells how far the answer has come.
 func (b *Builder) Status() *Status { return &b.status }
 

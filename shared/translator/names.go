@@ -12,18 +12,29 @@ const (
 	NameAnthropic = 128
 )
 
+// NameRule is what a target demands of the names of tools: letters, digits, underscores and dashes, in ASCII.
+type NameRule struct {
+	Most       int  // characters; at least 16
+	Identifier bool // no dashes, and a letter comes first
+}
+
 // hashed is how many characters of a hash keep shortened names apart.
 const hashed = 8
 
-// FitNames returns the request with names of tools that a target takes, and a map from each changed name to the hub's,
-// for Builder.Rename; r itself and nil when all names fit. A name is changed the same way in every request.
+// FitNames is FitNamesTo for a target that bounds only the length.
 func (r *Request) FitNames(most int) (*Request, map[string]string) {
+	return r.FitNamesTo(NameRule{Most: most})
+}
+
+// FitNamesTo returns the request with names of tools that a target takes, and a map from each changed name to the hub's,
+// for Builder.Rename; r itself and nil when all names fit. A name is changed the same way in every request.
+func (r *Request) FitNamesTo(rule NameRule) (*Request, map[string]string) {
 	var names map[string]string
 	fit := func(name string) string {
-		if fits(name, most) {
+		if rule.fits(name) {
 			return name
 		}
-		to := shorten(name, most)
+		to := rule.shorten(name)
 		if names == nil {
 			names = make(map[string]string)
 		}
@@ -56,7 +67,7 @@ func (r *Request) FitNames(most int) (*Request, map[string]string) {
 	for i := range r.Messages {
 		for j := range r.Messages[i].Content {
 			b := &r.Messages[i].Content[j]
-			if b.Type != BlockToolUse || fits(b.Name, most) {
+			if b.Type != BlockToolUse || rule.fits(b.Name) {
 				continue
 			}
 			if &out.Messages[0] == &r.Messages[0] {
@@ -74,28 +85,38 @@ func (r *Request) FitNames(most int) (*Request, map[string]string) {
 	return &out, names
 }
 
-func nameByte(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-'
+func letter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
+
+func (n NameRule) takes(c byte) bool {
+	return letter(c) || c >= '0' && c <= '9' || c == '_' || c == '-' && !n.Identifier
 }
 
-func fits(name string, most int) bool {
+func (n NameRule) fits(name string) bool {
+	if n.Identifier && (name == "" || !letter(name[0])) {
+		return false
+	}
 	for i := range len(name) {
-		if !nameByte(name[i]) {
+		if !n.takes(name[i]) {
 			return false
 		}
 	}
-	return len(name) <= most
+	return len(name) <= n.Most
 }
 
 // shorten makes a name that fits, with a hash of the whole at its end.
-func shorten(name string, most int) string {
+func (n NameRule) shorten(name string) string {
 	sum := sha256.Sum256([]byte(name))
-	b := []byte(name)
-	for i, c := range b {
-		if !nameByte(c) {
-			b[i] = '_'
-		}
+	b := make([]byte, 0, len(name)+1)
+	if n.Identifier && (name == "" || !letter(name[0])) {
+		b = append(b, 't')
 	}
-	b = append(b[:min(len(b), most-hashed-1)], '_')
+	for i := range len(name) {
+		c := name[i]
+		if !n.takes(c) {
+			c = '_'
+		}
+		b = append(b, c)
+	}
+	b = append(b[:min(len(b), n.Most-hashed-1)], '_')
 	return string(hex.AppendEncode(b, sum[:hashed/2]))
 }

@@ -54,6 +54,40 @@ func TestFitNames(t *testing.T) {
 	}
 }
 
+func TestFitNamesTo(t *testing.T) {
+	rule := translator.NameRule{Most: 64, Identifier: true}
+	for _, c := range []struct {
+		why, name string
+		fits      bool
+		prefix    string
+	}{
+		{"letters, digits and underscores", "mcp__files__read_2", true, ""},
+		{"the longest", strings.Repeat("a", 64), true, ""},
+		{"one more", strings.Repeat("a", 65), false, "aaaa"},
+		{"a dash, which other targets take", "get-weather", false, "get_weather_"},
+		{"a dot", "a.b", false, "a_b_"},
+		{"no letter first", "_x", false, "t_x_"},
+		{"a digit first", "7zip", false, "t7zip_"},
+		{"no character that fits", "天气", false, "t______"},
+		{"nothing", "", false, "t_"},
+	} {
+		r := &translator.Request{Tools: []translator.Tool{{Name: c.name}}}
+		out, names := r.FitNamesTo(rule)
+		got := out.Tools[0].Name
+		if (got == c.name) != c.fits || !c.fits && names[got] != c.name || !strings.HasPrefix(got, c.prefix) || len(got) > 64 {
+			t.Errorf("%s: %q became %q, which leads back to %q", c.why, c.name, got, names[got])
+		}
+		if again, _ := out.FitNamesTo(rule); again != out {
+			t.Errorf("%s: %q does not fit itself", c.why, got)
+		}
+	}
+	r := &translator.Request{Tools: []translator.Tool{{Name: "a-b"}, {Name: "a.b"}, {Name: "a_b"}}}
+	out, names := r.FitNamesTo(rule)
+	if len(names) != 2 || out.Tools[0].Name == out.Tools[1].Name || out.Tools[2].Name != "a_b" {
+		t.Errorf("names that differ in what is lost: %+v", out.Tools)
+	}
+}
+
 // A body with a million unknown fields must not cost a million comparisons for each of them.
 func TestEncoded_DropsAreBounded(t *testing.T) {
 	var e translator.Encoded

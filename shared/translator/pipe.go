@@ -35,6 +35,9 @@ func cutSSE(batch []byte) (sse.Event, []byte, bool, error) {
 // Rename is Builder.Rename.
 func (p *Pipe) Rename(names map[string]string) { p.b.Rename(names) }
 
+// Guess is Builder.Guess.
+func (p *Pipe) Guess(input int64) { p.b.Guess(input) }
+
 // Batch implements Stream.
 func (p *Pipe) Batch(batch []byte) []byte {
 	p.out = p.out[:0]
