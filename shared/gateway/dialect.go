@@ -1,35 +1,55 @@
 package gateway
 
 import (
+	"io"
 	"net/http"
 	"strings"
 
 	"sluice/shared/core"
+	"sluice/shared/eventstream"
 	"sluice/shared/rawjson"
+	"sluice/shared/sse"
 	"sluice/shared/translator"
+	"sluice/shared/translator/amazonq"
 	"sluice/shared/translator/anthropic"
 	"sluice/shared/translator/openaichat"
 	"sluice/shared/translator/responses"
 )
 
-// codec is all three parts of a dialect.
-type codec interface {
+// front is the parts of a dialect that clients speak.
+type front interface {
 	translator.Front
-	translator.Back
 	translator.Passer
 }
 
-// dialect is a wire format that clients and upstreams speak.
+// dialect is a wire format that clients, upstreams or both speak.
 type dialect struct {
-	codec
-	name core.Dialect
-	path string // of its endpoint
+	front // nil where no client speaks it
+	translator.Back
+	name     core.Dialect
+	path     string // of its endpoint
+	media    string // content type of its streams
+	lateIn   bool   // an answer tells the input's tokens at its end, or never
+	newBatch func(io.Reader) batches
+	modelID  func(string) string // the upstream's spelling of a model's name; nil: as it is
 }
 
+// batches reads a stream's whole events.
+type batches interface {
+	Batch() ([]byte, error)
+	Release()
+}
+
+const mediaSSE, mediaFrames = "text/event-stream", "application/vnd.amazon.eventstream"
+
+func newSSE(r io.Reader) batches    { return sse.NewReader(r, maxEvent) }
+func newFrames(r io.Reader) batches { return eventstream.NewReader(r, maxFrame) }
+
 var (
-	dialectAnthropic = &dialect{codec: anthropic.Codec{}, name: core.DialectAnthropic, path: "/v1/messages"}
-	dialectChat      = &dialect{codec: openaichat.Codec{}, name: core.DialectOpenAIChat, path: "/v1/chat/completions"}
-	dialectResponses = &dialect{codec: responses.Codec{}, name: core.DialectOpenAIResponses, path: "/v1/responses"}
+	dialectAnthropic = &dialect{front: anthropic.Codec{}, Back: anthropic.Codec{}, name: core.DialectAnthropic, path: "/v1/messages", media: mediaSSE, newBatch: newSSE}
+	dialectChat      = &dialect{front: openaichat.Codec{}, Back: openaichat.Codec{}, name: core.DialectOpenAIChat, path: "/v1/chat/completions", media: mediaSSE, newBatch: newSSE, lateIn: true}
+	dialectResponses = &dialect{front: responses.Codec{}, Back: responses.Codec{}, name: core.DialectOpenAIResponses, path: "/v1/responses", media: mediaSSE, newBatch: newSSE, lateIn: true}
+	dialectAmazonQ   = &dialect{Back: amazonq.Codec{}, name: core.DialectAmazonQ, path: "/", media: mediaFrames, newBatch: newFrames, lateIn: true, modelID: amazonq.ModelID}
 )
 
 func (d *dialect) openAI() bool { return d == dialectChat || d == dialectResponses }
@@ -74,7 +94,11 @@ func dialectOf(r *http.Request) *dialect {
 
 // wire is the dialect in which a node is spoken to for this request.
 func (x *exchange) wire(n *core.Node) *dialect {
-	if n.Kind != core.KindOpenAI {
+	switch n.Kind {
+	case core.KindOpenAI:
+	case core.KindAmazonQ:
+		return dialectAmazonQ
+	default:
 		return dialectAnthropic
 	}
 	switch n.Wire {

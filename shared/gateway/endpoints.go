@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"net/http"
+	"strconv"
 	"time"
 
 	"sluice/shared/core"
@@ -32,7 +33,43 @@ func (x *exchange) countTokens() {
 		return
 	}
 	x.rec.Stream, x.only = false, dialectAnthropic
+	if x.noneCounts() {
+		x.estimateTokens()
+		return
+	}
 	x.whole(false)
+}
+
+// noneCounts reports whether the account has nodes for the model, and none of a kind that can be asked to count.
+func (x *exchange) noneCounts() bool {
+	list := x.candidates().list
+	routed := router.Resolve(&x.account.Account, list, x.name)
+	for i := range list {
+		list[i].Unable = x.wire(list[i].Node) != dialectAnthropic
+	}
+	c := router.Pick(list, &router.Request{Model: routed, Now: x.g.o.Now(), Policy: x.policy()}, random)
+	return c.Index < 0 && c.Why == router.Unfit
+}
+
+// estimateHeader marks an answer whose count is our own guess.
+const estimateHeader = "X-Sluice-Estimate"
+
+// estimateTokens answers count_tokens where no node can: within some 15 % on English, Chinese and source code.
+func (x *exchange) estimateTokens() {
+	if m, err := rawjson.Find(x.body.buf, "messages"); err != nil || m.Kind() != rawjson.Array {
+		x.fail(badField("messages", "must be a list of messages"))
+		return
+	}
+	n := x.countedInput()
+	x.freeBody()
+	h := x.w.Header()
+	x.limitHeaders(h)
+	h[estimateHeader] = []string{"input_tokens"}
+	h["Content-Type"] = jsonType
+	body := append(strconv.AppendInt([]byte(`{"input_tokens":`), n, 10), '}')
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	x.rec.Status = http.StatusOK
+	x.writeBody(http.StatusOK, body)
 }
 
 // prepare reads, looks and admits. A request with a bad body is admitted too before it is refused: so it is recorded like
@@ -119,12 +156,15 @@ func (x *exchange) passError(o outcome, choice router.Choice) {
 		return
 	}
 	h := x.w.Header()
-	body := o.body
+	body, status := o.body, o.status
 	if o.wire == x.client {
 		upstream.CopyAnswer(h, o.header)
 		delete(h, "Content-Encoding")
 	} else {
 		body = x.client.AppendError(nil, parsed, x.info.ID)
+		if parsed.Status >= 400 { // a service may say in its body what the status does not tell
+			status = parsed.Status
+		}
 		for _, name := range [...]string{"Retry-After", "Retry-After-Ms", "X-Should-Retry"} {
 			if v := o.header[name]; len(v) > 0 {
 				h[name] = v
@@ -141,8 +181,8 @@ func (x *exchange) passError(o outcome, choice router.Choice) {
 	x.limitHeaders(h)
 	x.waitHeader(h, o, choice)
 	h["Content-Length"] = []string{itoa(int64(len(body)))}
-	x.rec.Status = o.status
-	x.writeBody(o.status, body)
+	x.rec.Status = status
+	x.writeBody(status, body)
 }
 
 // waitHeader sets retry-after when all nodes cool: the client need not wait longer than for the first of them.
@@ -215,6 +255,8 @@ func (x *exchange) noNode(c router.Choice) *core.Error {
 		return core.E(core.CodeNotFound, "No node of this account has this endpoint for the model "+clip(x.name, 100)+".")
 	case router.Cooling:
 		return x.allFull(c)
+	case router.Blocked:
+		return core.E(core.CodeUnavailable, "The nodes of this account that could serve this request wait for their operator: a login ended or the upstream suspended them. The admin interface tells which.")
 	case router.Failing:
 		return &core.Error{Code: core.CodeUnavailable, RetryAfter: max(c.Wait, time.Second), Message: "All nodes of this account are down. They are tried again within " + itoa(seconds(c.Wait)) + "s."}
 	}

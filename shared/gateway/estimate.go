@@ -6,6 +6,7 @@ import (
 	"sluice/shared/rawjson"
 	"sluice/shared/router"
 	"sluice/shared/store"
+	"sluice/shared/tokencount"
 )
 
 const (
@@ -18,6 +19,7 @@ const (
 type estimate struct {
 	in, out         int64
 	haveIn, haveOut bool
+	counted         bool // in was
 }
 
 // inputTokens guesses the input from the body's size. It keeps the answer, for the body is freed early.
@@ -26,6 +28,17 @@ func (x *exchange) inputTokens() int64 {
 		e.in, e.haveIn = (int64(len(x.body.buf)-encodedBytes(x.body.buf))+bytesPerToken-1)/bytesPerToken, true
 	}
 	return x.est.in
+}
+
+// countedInput is a closer look than inputTokens, at some milliseconds for a body of a MiB: for upstreams that may never tell.
+func (x *exchange) countedInput() int64 {
+	if e := &x.est; !e.counted && x.body != nil {
+		if n, err := tokencount.Request(x.body.buf); err == nil {
+			e.in, e.haveIn = int64(n), true
+		}
+		e.counted = true
+	}
+	return x.inputTokens()
 }
 
 // outputTokens is what the client lets the answer be, within reason.
@@ -110,10 +123,10 @@ func (x *exchange) price(model string) int64 {
 	return usd
 }
 
-// noteTokens puts the tokens of an answer into the record. OpenAI's upstreams tell the input at the very end: when that did not
+// noteTokens puts the tokens of an answer into the record. Some upstreams tell the input at the very end: when that did not
 // come, it is guessed.
 func (x *exchange) noteTokens(t core.Tokens, estimated bool, wire *dialect) {
-	if estimated && t.TotalInput() == 0 && wire.openAI() {
+	if estimated && t.TotalInput() == 0 && wire.lateIn {
 		t.Input = x.inputTokens()
 	}
 	x.rec.Tokens, x.rec.Estimated = t, estimated

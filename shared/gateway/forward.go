@@ -337,7 +337,13 @@ func (x *exchange) report(n *directory.Node, s *health.Node, f upstream.Failure,
 		if x.name == "" {
 			return // files and batches have limits of their own
 		}
-		h.Cooled(s, n.Name, router.SentModel(&n.Node, x.routed), now.Add(f.RetryAfter), f.Reason, now)
+		model := router.SentModel(&n.Node, x.routed)
+		if f.All {
+			model = ""
+		}
+		h.Cooled(s, n.Name, model, now.Add(f.RetryAfter), f.Reason, now)
+	case f.Blocked != "":
+		h.Blocked(s, n.Name, f.Blocked, f.Reason, now)
 	case f.Blames():
 		if !first {
 			return

@@ -176,6 +176,9 @@ func (x *exchange) askNodes(ask bool) [][]model {
 // askNode reads a node's list; nil when it gave none.
 func (g *Gateway) askNode(ctx context.Context, n *directory.Node) []model {
 	client := g.o.Upstreams[n.Kind]
+	if l, ok := client.(upstream.Lister); ok {
+		return askLister(ctx, l, n)
+	}
 	if client == nil || n.Kind != core.KindAnthropic && n.Kind != core.KindOpenAI {
 		return nil
 	}
@@ -215,6 +218,19 @@ func (g *Gateway) askNode(ctx context.Context, n *directory.Node) []model {
 		}
 		return len(list) < maxModels
 	})
+	return list
+}
+
+// askLister is askNode for kinds with a way of their own.
+func askLister(ctx context.Context, l upstream.Lister, n *directory.Node) []model {
+	told, err := l.Models(ctx, upstream.Target{Node: &n.Node, Credential: n.Credential})
+	if err != nil || told == nil {
+		return nil
+	}
+	list := make([]model, 0, len(told))
+	for _, m := range told[:min(len(told), maxModels)] {
+		list = append(list, model{id: m.ID, name: m.Name, owner: m.Owner}.filled(n.Kind))
+	}
 	return list
 }
 

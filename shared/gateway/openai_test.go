@@ -385,12 +385,29 @@ func TestD20_BackgroundModelsAreMapped(t *testing.T) {
 	}
 }
 
-func TestD21_CountTokensIsAbsentWhereNoNodeCounts(t *testing.T) {
+// Where no node counts, the gateway estimates and says so.
+func TestD21_CountTokensIsEstimatedWhereNoNodeCounts(t *testing.T) {
+	const path = "/v1/messages/count_tokens"
 	r := newRig(t)
 	up := r.fakeOpenAI("a", "chat")
-	wantError(t, r.do("POST", "/v1/messages/count_tokens", plainBody), 404, "not_found_error", "endpoint")
+	long := strings.Repeat("The quick brown fox jumps over the lazy dog. ", 100) // 10 tokens each, as the vocabulary of cl100k_base counts them
+	got := r.do("POST", path, `{"model":"m","system":"be brief","messages":[{"role":"user","content":"`+long+`"}],"tools":[{"name":"f","description":"finds","input_schema":{"type":"object"}}]}`)
+	var n struct {
+		Input int `json:"input_tokens"`
+	}
+	if err := json.Unmarshal([]byte(got.body), &n); err != nil || got.status != 200 || got.header.Get("X-Sluice-Estimate") != "input_tokens" {
+		t.Fatalf("got %d %v %s", got.status, got.header, got.body)
+	}
+	if n.Input < 1000 || n.Input > 1500 {
+		t.Errorf("%d tokens of a text of 1,000 with a tool", n.Input)
+	}
+	wantError(t, r.do("POST", path, `{"model":"m"}`), 400, "invalid_request_error", "messages")
 	if up.Count() != 0 {
 		t.Error("the OpenAI node was asked")
+	}
+	r.fakeNode("b")
+	if got := r.do("POST", path, strings.Replace(plainBody, "claude-x", "claude-sonnet-5-5", 1)); got.status != 200 || got.header.Get("X-Sluice-Estimate") != "" {
+		t.Errorf("a node that counts was not asked: %d %s", got.status, got.body)
 	}
 }
 

@@ -3,6 +3,8 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net/http"
@@ -13,6 +15,7 @@ import (
 	"sluice/shared/rawjson"
 	"sluice/shared/router"
 	"sluice/shared/translator"
+	"sluice/shared/translator/amazonq"
 )
 
 // plan is how a request is put to one node.
@@ -30,6 +33,9 @@ type plan struct {
 // request, or nobody can.
 func (x *exchange) plan(n *directory.Node) (*plan, error) {
 	p := &plan{wire: x.wire(&n.Node), sent: router.SentModel(&n.Node, x.routed)}
+	if p.wire.modelID != nil && p.sent != "" {
+		p.sent = p.wire.modelID(p.sent)
+	}
 	p.same = p.wire == x.asked && p.wire == x.client && !x.mixed
 	switch {
 	case x.body == nil || len(x.body.buf) == 0:
@@ -37,7 +43,7 @@ func (x *exchange) plan(n *directory.Node) (*plan, error) {
 	case p.same:
 		return p, x.splice(p)
 	default:
-		return p, x.encode(p)
+		return p, x.encode(p, &n.Node)
 	}
 	return p, nil
 }
@@ -141,29 +147,45 @@ func (x *exchange) wantsUsage() bool {
 	return err == nil && wanted
 }
 
+// fitNames gives tools names that the dialect takes.
+func (d *dialect) fitNames(r *translator.Request) (*translator.Request, map[string]string) {
+	switch {
+	case d.openAI():
+		return r.FitNames(translator.NameOpenAI)
+	case d == dialectAmazonQ:
+		return r.FitNamesTo(amazonq.Codec{}.Names())
+	}
+	return r.FitNames(translator.NameAnthropic)
+}
+
+// conversation makes a UUID of a request's id: the service wants one of each conversation, and here each request is whole.
+func conversation(id string) string {
+	h := sha256.Sum256([]byte(id))
+	h[6], h[8] = h[6]&0x0f|0x80, h[8]&0x3f|0x80 // version 8: made by a rule of our own
+	x := hex.EncodeToString(h[:16])
+	return x[:8] + "-" + x[8:12] + "-" + x[12:16] + "-" + x[16:20] + "-" + x[20:]
+}
+
 // encode makes a body through the hub.
-func (x *exchange) encode(p *plan) error {
+func (x *exchange) encode(p *plan, n *core.Node) error {
 	req, err := x.decode()
 	if err != nil {
 		return err
 	}
-	most := translator.NameAnthropic
-	if p.wire.openAI() {
-		most = translator.NameOpenAI
-	}
-	req, p.names = req.FitNames(most)
-	p.enc, err = p.wire.Encode(req, translator.Target{Model: p.sent, Same: p.wire.openAI() && x.asked.openAI()})
+	req, p.names = p.wire.fitNames(req)
+	p.enc, err = p.wire.Encode(req, translator.Target{Model: p.sent, Same: p.wire.openAI() && x.asked.openAI(),
+		Conversation: conversation(x.info.ID), Profile: n.Profile})
 	if err != nil {
 		return err
 	}
 	if err := x.enforceable(p.enc.Enforce.Stop); err != nil {
 		return err
 	}
-	n := int64(cap(p.enc.Body))
-	if err := x.g.bodies.reserve(n); err != nil {
+	size := int64(cap(p.enc.Body))
+	if err := x.g.bodies.reserve(size); err != nil {
 		return err
 	}
-	x.reserved += n
+	x.reserved += size
 	p.parts[0] = p.enc.Body
 	return nil
 }
@@ -240,8 +262,11 @@ func (a *attempt) newStream() translator.Stream {
 	if p.same {
 		return p.wire.NewTap(translator.TapOptions{Model: a.alias(), HideUsage: p.hide, ID: x.info.ID, Created: x.info.Start.Unix()})
 	}
-	pipe := translator.NewPipe(p.wire, x.client.NewSink(x.reply()), p.enc.Enforce)
+	pipe := translator.NewPipe(p.wire.Back, x.client.NewSink(x.reply()), p.enc.Enforce)
 	pipe.Rename(p.names)
+	if p.wire == dialectAmazonQ {
+		pipe.Guess(x.countedInput())
+	}
 	return pipe
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"sluice/shared/eventstream"
 	"sluice/shared/sse"
 	"sluice/shared/translator"
 	"sluice/shared/upstream"
@@ -14,6 +15,7 @@ import (
 
 const (
 	maxEvent = 32 << 20 // bytes of one event, as the official SDKs bound a line
+	maxFrame = 16 << 20 // bytes of one frame, as AWS bounds a message
 	maxHold  = 1 << 20  // bytes held while no content has come
 )
 
@@ -76,7 +78,7 @@ func (a *attempt) stream(ctx context.Context, w *watch, s *clientStream) outcome
 	}
 	defer resp.Body.Close()
 	src, why := plainBody(resp)
-	if why == "" && !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
+	if why == "" && !strings.HasPrefix(resp.Header.Get("Content-Type"), a.plan.wire.media) {
 		why = "answered a stream request with something else than an event stream"
 	}
 	if why != "" {
@@ -85,14 +87,14 @@ func (a *attempt) stream(ctx context.Context, w *watch, s *clientStream) outcome
 		}
 		return outcome{f: upstream.Failure{Class: upstream.Server, Status: resp.StatusCode, Reason: why}}
 	}
-	rd := sse.NewReader(src, maxEvent)
+	rd := a.plan.wire.newBatch(src)
 	defer rd.Release()
 	r := &relay{a: a, w: w, out: s, header: resp.Header, stream: a.newStream()}
 	r.status = r.stream.Status()
 	return r.run(ctx, rd)
 }
 
-func (r *relay) run(ctx context.Context, rd *sse.Reader) outcome {
+func (r *relay) run(ctx context.Context, rd batches) outcome {
 	x := r.a.x
 	defer func() {
 		if r.status.Started || r.content { // of an attempt that failed, too: it stands unless another one answers
@@ -110,10 +112,17 @@ func (r *relay) run(ctx context.Context, rd *sse.Reader) outcome {
 		if !ended {
 			r.w.sign(now)
 		}
-		if err != nil {
-			return r.over(ctx, err)
+		var out []byte
+		if err == nil {
+			out = r.stream.Batch(batch)
+		} else {
+			if !ended && errors.Is(err, io.EOF) {
+				out = r.stream.End()
+			}
+			if ended || !r.status.Ended { // nothing came of it
+				return r.over(ctx, err)
+			}
 		}
-		out := r.stream.Batch(batch)
 		if !r.content {
 			switch o, more := r.hold(len(batch), out); {
 			case o != nil:
@@ -175,7 +184,7 @@ func (r *relay) begin(now int64) {
 	r.content = true
 	x.rec.Status = http.StatusOK
 	x.rec.FirstByteMS = max(1, now/1e6)
-	if r.a.plan.wire.openAI() {
+	if r.a.plan.wire.lateIn {
 		x.inputTokens() // while the body is there: a client that leaves early leaves us without a count
 	}
 	x.freeBody()
@@ -245,6 +254,10 @@ func (r *relay) over(ctx context.Context, err error) outcome {
 		f.Class, f.Reason = upstream.Server, "event stream in another format than its API has"
 	case errors.Is(err, sse.ErrTooLarge):
 		f.Class, f.Reason = upstream.Server, "event larger than 32 MiB"
+	case errors.Is(err, eventstream.ErrTooLarge):
+		f.Class, f.Reason = upstream.Server, "event larger than 16 MiB"
+	case errors.Is(err, eventstream.ErrCorrupt):
+		f.Class, f.Reason = upstream.Server, "event stream with wrong checksums"
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 	default:
 		if o := r.a.broken(ctx, err); o.done || o.f.Class == upstream.Stopped || o.f.Class == upstream.Timeout {

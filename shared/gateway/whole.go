@@ -120,6 +120,9 @@ func (a *attempt) message(resp *http.Response, body []byte) outcome {
 		b := translator.NewBuilder(c.Event)
 		b.Enforce(p.enc.Enforce)
 		b.Rename(p.names)
+		if p.wire == dialectAmazonQ {
+			b.Guess(x.countedInput())
+		}
 		if err = p.wire.ReadReply(body, b); err == nil {
 			err = b.Whole()
 		}

@@ -95,6 +95,9 @@ func (n *Node) adopt(saved *core.NodeState, changes int64) {
 
 // merged is what this process knows of a node, with the cool-downs that others saved: of the same model the longer counts.
 func merged(own core.NodeState, saved *core.NodeState) core.NodeState {
+	if own.Blocked == "" {
+		own.Blocked = saved.Blocked // only Clear ends it
+	}
 	if len(saved.Cooling) == 0 {
 		return own
 	}

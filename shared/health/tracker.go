@@ -202,6 +202,18 @@ func (t *Tracker) Succeeded(n *Node, name string) {
 	}
 }
 
+// Blocked records that the node gets no more requests until someone acts; why is one of core's.
+func (t *Tracker) Blocked(n *Node, name, why, reason string, now time.Time) {
+	if s := n.state.Load(); s != nil && s.Blocked == why {
+		return
+	}
+	n.change(func(s core.NodeState) core.NodeState {
+		s.Blocked, s.LastError, s.LastErrAt = why, reason, now
+		return s
+	})
+	t.log.Error("node blocked: it gets no request until someone acts", "account", n.account, "node", name, "node_id", n.id, "why", why, "reason", reason)
+}
+
 // Cooled records a 429 for a model ("" for all).
 func (t *Tracker) Cooled(n *Node, name, model string, until time.Time, reason string, now time.Time) {
 	n.change(func(s core.NodeState) core.NodeState { return router.Cooled(s, model, until, reason, now) })

@@ -35,6 +35,7 @@ const (
 	NoNode      // the account has none enabled
 	NoModel     // none is made for the model
 	Unfit       // those made for it cannot express the request
+	Blocked     // those left wait for someone to act: log in, or settle it with the upstream
 	Failing     // those left have failed
 	Cooling     // those left are cooling
 	Tried       // all were tried
@@ -134,6 +135,9 @@ func (q *query) fit(c *Candidate) (Why, time.Duration) {
 		return Unfit, 0
 	}
 	s := c.State
+	if s != nil && s.Blocked != "" {
+		return Blocked, 0
+	}
 	// before Tried: when all were tried and all cool, the caller must know for how long
 	if s != nil && len(s.Cooling) > 0 {
 		if until := CoolingUntil(s, sent(c.Node, q.name), q.Now); !until.IsZero() {
