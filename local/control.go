@@ -16,6 +16,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode"
 
 	"sluice/shared/boot"
 	"sluice/shared/config"
@@ -75,54 +76,89 @@ func readControl(c *config.Config) (*control, error) {
 	return &ctl, nil
 }
 
-// call sends a request to the admin API: of the gateway that holds the store's lock, or of one built in this process when
-// none does. The lock decides, not the control file: that one stays behind when a gateway is killed, and its port may by
-// then belong to another program.
+// call sends a request to the admin API; see connect.
 func call(c *config.Config, stderr io.Writer, method, path string, in, out any) error {
-	if u, _ := c.Store(); strings.HasPrefix(u.Reveal(), "memory:") {
-		return errors.New("STORE_URL: a memory store lives in the running gateway alone; use its admin API")
-	}
 	body, err := json.Marshal(in)
 	if err != nil {
 		return err
 	}
-	token := core.NewSecret(rand.Text() + rand.Text())
-	app, err := boot.Open(context.Background(), boot.Options{Config: c, Openers: openers, Old: oldDatabases, Log: logging.New(stderr, "warn", c.LogFormat), Version: versionText(), Control: token})
-	if errors.Is(err, sqlite.ErrInUse) {
-		ctl, cerr := readControl(c)
-		if cerr != nil || ctl == nil {
-			return errors.Join(err, cerr)
-		}
-		return callRunning(ctl, method, path, body, out)
-	}
+	ctx := context.Background()
+	ctl, done, err := connect(ctx, c, stderr)
 	if err != nil {
 		return err
 	}
+	return errors.Join(ctl.call(ctx, method, path, body, out), done())
+}
+
+// connect finds the admin API: of the gateway that holds the store's lock, or of one built in this process when none does.
+// The lock decides, not the control file: that one stays behind when a gateway is killed, and its port may by then belong
+// to another program. done must be called; it ends the gateway of this process.
+func connect(ctx context.Context, c *config.Config, stderr io.Writer) (ctl *control, done func() error, err error) {
+	if u, _ := c.Store(); strings.HasPrefix(u.Reveal(), "memory:") {
+		return nil, nil, errors.New("STORE_URL: a memory store lives in the running gateway alone; use its admin API")
+	}
+	token := core.NewSecret(rand.Text() + rand.Text())
+	app, err := boot.Open(ctx, boot.Options{Config: c, Openers: openers, Old: oldDatabases, Log: logging.New(stderr, "warn", c.LogFormat), Version: versionText(), Control: token})
+	if errors.Is(err, sqlite.ErrInUse) {
+		ctl, cerr := readControl(c)
+		if cerr != nil || ctl == nil {
+			return nil, nil, errors.Join(err, cerr)
+		}
+		return ctl, func() error { return nil }, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return errors.Join(err, app.Close())
+		return nil, nil, errors.Join(err, app.Close())
 	}
 	srv := &http.Server{Handler: app.Handler, ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
-	err = callRunning(&control{URL: "http://" + ln.Addr().String(), Token: token.Reveal()}, method, path, body, out)
-	_ = srv.Close()
-	<-served
-	return errors.Join(err, app.Close())
+	return &control{URL: "http://" + ln.Addr().String(), Token: token.Reveal()}, func() error {
+		_ = srv.Close()
+		<-served
+		return app.Close()
+	}, nil
 }
 
-func callRunning(ctl *control, method, path string, body []byte, out any) error {
-	req, err := http.NewRequest(method, ctl.URL+path, bytes.NewReader(body))
+// callTimeout is longer than the gateway itself takes for a call that asks another service.
+const callTimeout = 45 * time.Second
+
+// call sends a request.
+func (c *control) call(ctx context.Context, method, path string, body []byte, out any) error {
+	req, err := http.NewRequestWithContext(ctx, method, c.URL+path, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
-	req.Header.Set("X-Admin-Key", ctl.Token)
-	resp, err := direct(30 * time.Second).Do(req)
+	req.Header.Set("X-Admin-Key", c.Token)
+	resp, err := direct(callTimeout).Do(req)
 	if err != nil {
 		return fmt.Errorf("the running gateway does not answer: %w", err)
 	}
 	defer resp.Body.Close()
 	return decodeReply(resp.StatusCode, resp.Body, out)
+}
+
+// replyError is an answer that is none of success.
+type replyError struct {
+	status  int
+	message string
+}
+
+func (e *replyError) Error() string {
+	return fmt.Sprintf("the gateway answered %d: %s", e.status, e.message)
+}
+
+// printable is text of elsewhere without what would steer a terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, s)
 }
 
 // direct is a client that uses no proxy, whatever the environment says: it talks to this machine.
@@ -140,7 +176,7 @@ func decodeReply(status int, body io.Reader, out any) error {
 			Error string `json:"error"`
 		}
 		_ = json.Unmarshal(data, &e)
-		return fmt.Errorf("the gateway answered %d: %s", status, e.Error)
+		return &replyError{status, printable(e.Error)}
 	}
 	return json.Unmarshal(data, out)
 }

@@ -38,6 +38,10 @@ const usage = `Usage: sluice [command]
   store copy FROM TO    copy everything from one store URL to another
   store backup FILE     copy the embedded store to a file
   import qcc-plus X     take over the older gateway's database: X is its SQLite file or MySQL DSN
+  import amq2api X      take over an Amazon Q account pool: X is its SQLite file or a DSN
+  import accounts FILE  add accounts of Amazon Q or Kiro from JSON, lines, an .env or API keys; - is standard input
+  login amazonq         log in to Amazon Q or Kiro with a browser, and add the account: --start-url URL, --region REGION,
+                        --name TEXT, --kiro
   version               print the version
 
 Settings are environment variables; README.md lists them.
@@ -110,8 +114,15 @@ func main() {
 		for line := range strings.Lines(err.Error()) {
 			fmt.Fprintln(os.Stderr, "sluice: "+strings.TrimRight(line, "\n"))
 		}
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
+}
+
+func exitCode(err error) int {
+	if errors.Is(err, errInterrupted) {
+		return 130 // as shells tell of SIGINT
+	}
+	return 1
 }
 
 func environ(list []string) map[string]string {
@@ -170,9 +181,15 @@ func run(args []string, env map[string]string, stdout, stderr io.Writer) error {
 			return err
 		}
 		if command == "import" {
-			return importCommand(c, args, stdout, stderr)
+			return importCommand(c, args, os.Stdin, stdout, stderr)
 		}
 		return storeCommand(c, args, stdout, stderr)
+	case "login":
+		c, err := config.Parse(env)
+		if err != nil {
+			return err
+		}
+		return loginCommand(c, args, stdout, stderr)
 	}
 	return fmt.Errorf("unknown command %q; see: sluice help", command)
 }

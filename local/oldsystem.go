@@ -17,14 +17,20 @@ import (
 	"sluice/shared/store/sqlstore"
 )
 
-// oldDatabases look, at a first start, for the tables of the older gateway in the store's own database.
+// oldDatabases look, at a first start, for the tables of an older system in the store's own database.
 var oldDatabases = map[string]boot.OldDatabase{
 	"sqlite": func(ctx context.Context, rest core.Secret) (importer.Source, error) {
 		return ifOld(ctx, oldSQLite, strings.TrimPrefix(rest.Reveal(), "//"))
 	},
-	"mysql": func(ctx context.Context, rest core.Secret) (importer.Source, error) {
-		return ifOld(ctx, oldMySQL, rest.Reveal())
-	},
+	"mysql":      ifOldServer(oldMySQL),
+	"postgres":   ifOldServer(oldPostgres),
+	"postgresql": ifOldServer(oldPostgres),
+}
+
+func ifOldServer(open func(string) (importer.Source, error)) boot.OldDatabase {
+	return func(ctx context.Context, rest core.Secret) (importer.Source, error) {
+		return ifOld(ctx, open, rest.Reveal())
+	}
 }
 
 func ifOld(ctx context.Context, open func(string) (importer.Source, error), where string) (importer.Source, error) {
@@ -33,24 +39,30 @@ func ifOld(ctx context.Context, open func(string) (importer.Source, error), wher
 		return nil, err
 	}
 	ok, err := importer.IsQccPlus(ctx, src)
+	if err == nil && !ok {
+		ok, err = importer.IsAmq2API(ctx, src)
+	}
 	if err != nil || !ok {
 		return nil, errors.Join(err, src.Close())
 	}
 	return src, nil
 }
 
-// openOld opens the older gateway's database: a SQLite file, or a DSN of a MySQL server.
-func openOld(ctx context.Context, where core.Secret) (importer.Source, error) {
+// openOld opens an older system's database: a SQLite file, or a DSN of a server.
+func openOld(ctx context.Context, old *oldKind, where core.Secret) (importer.Source, error) {
 	s := where.Reveal()
 	open := oldSQLite
 	fi, err := os.Stat(s)
 	switch {
 	case err == nil && fi.IsDir():
-		return nil, fmt.Errorf("%s is a directory; name the file, such as ~/.qccplus/qccplus.db", s)
+		return nil, fmt.Errorf("%s is a directory; name the file, such as %s", s, old.file)
 	case err == nil:
 		if err := checkSQLite(s); err != nil {
 			return nil, err
 		}
+	case strings.HasPrefix(s, "postgres://") || strings.HasPrefix(s, "postgresql://"):
+		_, s, _ = strings.Cut(s, ":")
+		open = oldPostgres
 	case strings.HasPrefix(s, "mysql://") || strings.Contains(s, "@"):
 		open, s = oldMySQL, strings.TrimPrefix(s, "mysql:")
 	default:
@@ -60,9 +72,9 @@ func openOld(ctx context.Context, where core.Secret) (importer.Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	ok, err := importer.IsQccPlus(ctx, src)
+	ok, err := old.holds(ctx, src)
 	if err == nil && !ok {
-		err = importer.ErrUnknown
+		err = old.unknown
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("the database to import from: %w", err), src.Close())
@@ -126,4 +138,21 @@ func oldMySQL(dsn string) (importer.Source, error) {
 	}
 	db.SetMaxOpenConns(2)
 	return importer.NewMySQL(db), nil
+}
+
+// oldPostgres opens a database by a URL without its scheme, as the store does.
+func oldPostgres(rest string) (importer.Source, error) {
+	if !slices.Contains(sql.Drivers(), "pgx") {
+		return nil, errors.New("this program has no driver for PostgreSQL")
+	}
+	rest, _, err := sqlstore.CutSettings(rest)
+	if err != nil {
+		return nil, err
+	}
+	db, err := sql.Open("pgx", "postgres:"+rest)
+	if err != nil {
+		return nil, errors.New("want postgres://user:password@host:5432/database") // the driver's text may hold the password
+	}
+	db.SetMaxOpenConns(2)
+	return importer.NewPostgres(db), nil
 }

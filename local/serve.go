@@ -25,7 +25,8 @@ import (
 )
 
 const (
-	maintainEvery = 10 * time.Minute
+	refreshEvery  = time.Minute
+	maintainEvery = 10              // of those
 	afterDrain    = 3 * time.Second // for handlers to end their streams once told to
 )
 
@@ -146,10 +147,13 @@ func drain(app *boot.App, grace time.Duration, stop context.CancelCauseFunc, sig
 }
 
 func maintain(ctx context.Context, app *boot.App) {
-	t := time.NewTicker(maintainEvery)
+	t := time.NewTicker(refreshEvery)
 	defer t.Stop()
-	for {
-		app.Maintain(ctx)
+	for n := 0; ; n++ {
+		if n%maintainEvery == 0 {
+			app.Maintain(ctx)
+		}
+		app.RefreshTokens(ctx)
 		select {
 		case <-ctx.Done():
 			return

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -249,46 +248,5 @@ func storeBackup(ctx context.Context, c *config.Config, path string, stdout, std
 		return err
 	}
 	fmt.Fprintf(stdout, "%s is a copy of %s. Keep %s.key with it, or SLUICE_MASTER_KEY: without it the node credentials are lost.\n", path, s.Where, s.File)
-	return nil
-}
-
-// importCommand runs the words behind "sluice import".
-func importCommand(c *config.Config, args []string, stdout, stderr io.Writer) error {
-	f := flag.NewFlagSet("sluice import qcc-plus", flag.ContinueOnError)
-	f.SetOutput(stderr)
-	f.Usage = func() { fmt.Fprintln(stderr, "Usage: sluice import qcc-plus FILE|DSN") }
-	if len(args) == 0 || args[0] != "qcc-plus" {
-		return errors.New("the command is: sluice import qcc-plus FILE|DSN")
-	}
-	if err := f.Parse(args[1:]); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return nil
-		}
-		return err
-	}
-	if f.NArg() != 1 {
-		return errors.New("the command is: sluice import qcc-plus FILE|DSN, a SQLite file or user:password@tcp(host:3306)/database")
-	}
-	if err := boot.CanImport(c); err != nil {
-		return err
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	src, err := openOld(ctx, core.NewSecret(f.Arg(0)))
-	if err != nil {
-		return err
-	}
-	app, err := boot.Open(ctx, boot.Options{Config: c, Openers: openers, Log: logging.New(stderr, "warn", c.LogFormat), Version: versionText()})
-	if err != nil {
-		return errors.Join(err, src.Close())
-	}
-	r, err := app.ImportQccPlus(ctx, src)
-	err = errors.Join(err, src.Close(), app.Close())
-	for _, l := range r.Lines() {
-		fmt.Fprintln(stdout, l)
-	}
-	if err != nil {
-		return fmt.Errorf("%w. Run it again: it goes on where it is", err)
-	}
 	return nil
 }

@@ -359,6 +359,9 @@ func (c *call) deleteAccount() error {
 			return err
 		}
 	}
+	if err := c.dropLogins(id); err != nil {
+		return err
+	}
 	if err := c.a.o.Usage.DeleteUsage(ctx, id); err != nil {
 		return err
 	}

@@ -24,9 +24,10 @@ import (
 	"sluice/shared/web"
 )
 
-// Box seals node credentials and hashes keys.
+// Box seals and opens node credentials and hashes keys.
 type Box interface {
 	Seal(owner string, s core.Secret) core.Sealed
+	Open(owner string, v core.Sealed) (core.Secret, error)
 	Hash(credential string) string
 }
 
@@ -38,6 +39,8 @@ type Options struct {
 	Health    *health.Tracker
 	Box       Box
 	Kinds     []core.Kind // of nodes that can be made
+	Pool      Pool        // what speaks to Amazon Q; nil: the routes that need it answer 503
+	Docs      store.Docs  // where device logins are kept; nil: none can begin
 	AdminKey  core.Secret // ADMIN_API_KEY; empty: unset
 	Control   core.Secret // credential of commands on this machine; empty: none
 	PublicURL string
@@ -54,6 +57,8 @@ type Defaults struct{ Retries, FailLimit, HealthSec int }
 type API struct {
 	o        Options
 	mux      map[string]route
+	logins   *store.Table[login] // nil without Options.Docs
+	making   chan struct{}       // holds one: pool accounts are made one at a time, or two could have one name
 	throttle *directory.Throttle // of logins
 	badKeys  *directory.Throttle
 	cop      *http.CrossOriginProtection
@@ -68,6 +73,7 @@ type call struct {
 	w   http.ResponseWriter
 	r   *http.Request
 	who caller
+	id  string // what stood for {id} in the path
 }
 
 // New makes the API.
@@ -75,7 +81,7 @@ func New(o Options) *API {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	a := &API{o: o, throttle: directory.NewThrottle(maxLogins, o.Now), badKeys: directory.NewThrottle(directory.MaxBadKeys, o.Now), cop: http.NewCrossOriginProtection()}
+	a := &API{o: o, making: make(chan struct{}, 1), throttle: directory.NewThrottle(maxLogins, o.Now), badKeys: directory.NewThrottle(directory.MaxBadKeys, o.Now), cop: http.NewCrossOriginProtection()}
 	if u, err := url.Parse(o.PublicURL); err == nil && u.Host != "" {
 		// behind a proxy that changes Host, this is what browsers name as their origin; config has checked it
 		_ = a.cop.AddTrustedOrigin(u.Scheme + "://" + u.Host)
@@ -91,8 +97,44 @@ func New(o Options) *API {
 		"/admin/api/keys/rotate":    {"POST": (*call).rotateKey},
 		"/api/usage/summary":        {"GET": (*call).usageSummary},
 		"/api/usage/logs":           {"GET": (*call).usageLogs},
+
+		accountsPath:                         {"GET": (*call).listPool, "POST": (*call).createPool},
+		accountsPath + "/{id}":               {"GET": (*call).showPool, "PUT": (*call).updatePool, "DELETE": (*call).deletePool},
+		accountsPath + "/{id}/refresh-token": {"POST": (*call).refreshPool},
+		accountsPath + "/{id}/stats":         {"GET": (*call).poolStats},
+		accountsPath + "/{id}/quota":         {"GET": (*call).poolQuota},
+		accountsPath + "/upload-json":        {"POST": (*call).uploadPool},
+		accountsPath + "/import":             {"POST": (*call).importPool},
+		accountsPath + "/login":              {"POST": (*call).beginLogin},
+		accountsPath + "/login/{id}":         {"POST": (*call).pollLogin},
+		statsPath + "/accounts":              {"GET": (*call).statsAccounts},
+		statsPath + "/api-keys":              {"GET": (*call).statsKeys},
+		statsPath + "/tokens":                {"GET": (*call).statsTokens},
+		statsPath + "/account-usage":         {"GET": (*call).statsUsage},
+	}
+	if o.Docs != nil {
+		a.logins = store.NewTable(o.Docs, store.KindLogin, o.Now, func(l *login) store.Meta {
+			return store.Meta{ID: l.ID, Account: l.Account, Expires: l.ExpiresAt.Add(loginGrace)}
+		})
 	}
 	return a
+}
+
+// route finds the route of a path, and what stands for {id} in it.
+func (a *API) route(path string) (route, string, bool) {
+	if rt, ok := a.mux[path]; ok {
+		return rt, "", true
+	}
+	parts := strings.Split(path, "/")
+	for i := len(parts) - 1; i >= max(3, len(parts)-2); i-- { // {id} is last, or before a verb
+		id := parts[i]
+		parts[i] = "{id}"
+		if rt, ok := a.mux[strings.Join(parts, "/")]; ok && id != "" && id != "{id}" {
+			return rt, id, true
+		}
+		parts[i] = id
+	}
+	return nil, "", false
 }
 
 // Handles reports whether the API or its pages serve the path.
@@ -119,6 +161,10 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.page(w, r)
 		return
 	}
+	if r.URL.Path == accountsPath && (r.Method == http.MethodGet || r.Method == http.MethodHead) && wantsPage(r) {
+		a.page(w, r)
+		return
+	}
 	h := w.Header()
 	h["Cache-Control"] = []string{"no-store"}
 	if rest, ok := strings.CutPrefix(r.URL.Path, apiKeysPath); ok && (rest == "" || rest[0] == '/') {
@@ -132,7 +178,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	rt, ok := a.mux[r.URL.Path]
+	rt, id, ok := a.route(r.URL.Path)
 	if !ok {
 		WriteError(w, r, core.E(core.CodeNotFound, "no such endpoint"))
 		return
@@ -148,7 +194,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, r, core.E(core.CodeMethodNotAllowed, "method not allowed"))
 		return
 	}
-	c := &call{a: a, w: w, r: r}
+	c := &call{a: a, w: w, r: r, id: id}
 	err := a.identify(c)
 	if err == nil {
 		err = serve(c)
@@ -168,6 +214,10 @@ func secure(h http.Header) {
 
 func (c *call) fail(err error) {
 	switch {
+	case err == errUnauthorized && olderPool(c.r.URL.Path):
+		c.w.Header().Set("WWW-Authenticate", "Bearer")
+		err = core.E(core.CodeUnauthenticated, "an admin key is needed, and none that is known came with the call; send it as the header "+
+			`"Authorization: Bearer <admin key>" or as "x-admin-key"`)
 	case errors.Is(err, store.ErrNotFound):
 		err = core.E(core.CodeNotFound, "not found")
 	case errors.Is(err, store.ErrConflict):
@@ -180,12 +230,22 @@ func (c *call) fail(err error) {
 	WriteError(c.w, c.r, e)
 }
 
+// olderPool reports whether a path is one that the older Amazon Q pool had.
+func olderPool(path string) bool {
+	for _, p := range []string{apiKeysPath, accountsPath, statsPath} {
+		if path == p || strings.HasPrefix(path, p+"/") {
+			return true
+		}
+	}
+	return false
+}
+
 // WriteError answers with {"error":"..."}; the older pool's routes say the same as "detail", too, as its clients know it.
 func WriteError(w http.ResponseWriter, r *http.Request, e *core.Error) {
 	web.FromContext(r.Context()).ErrorCode = string(e.Code)
 	retryAfter(w, e)
 	body := map[string]string{"error": e.Message}
-	if strings.HasPrefix(r.URL.Path, apiKeysPath) {
+	if olderPool(r.URL.Path) {
 		body["detail"] = e.Message
 	}
 	writeJSON(w, e.Code.Status(), body)
@@ -226,11 +286,24 @@ func (c *call) decode(v any) error {
 	if err != nil {
 		return err
 	}
+	return parse(data, v)
+}
+
+// optional is decode for a body that may be missing.
+func (c *call) optional(v any) error {
+	data, err := c.body()
+	if err != nil || len(bytes.TrimSpace(data)) == 0 {
+		return err
+	}
+	return parse(data, v)
+}
+
+func parse(data []byte, v any) error {
 	if err := json.Unmarshal(data, v); err != nil {
 		var t *json.UnmarshalTypeError
 		switch {
 		case errors.As(err, &t) && t.Field != "":
-			return bad(strings.TrimPrefix(t.Field, "limitsInput.") + ": must be " + typeName(t.Type.Kind().String()) + ", not " + t.Value)
+			return bad(fieldName(t.Field) + ": must be " + typeName(t.Type.Kind().String()) + ", not " + t.Value)
 		case errors.As(err, &t):
 			return bad("request body must be a JSON object, not " + t.Value)
 		}
@@ -253,6 +326,14 @@ func (c *call) body() ([]byte, error) {
 		return nil, bad("request body could not be read")
 	}
 	return data, nil
+}
+
+// fieldName is a field as calls name it: without the Go names of what it is embedded in.
+func fieldName(path string) string {
+	for _, p := range []string{"limitsInput.", "amazonQInput."} {
+		path = strings.TrimPrefix(path, p)
+	}
+	return path
 }
 
 func typeName(kind string) string {

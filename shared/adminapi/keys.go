@@ -1,9 +1,7 @@
 package adminapi
 
 import (
-	"bytes"
 	"errors"
-	"io"
 	"net/netip"
 	"slices"
 	"strings"
@@ -108,8 +106,8 @@ func (in *keyInput) apply(k *core.Key, now time.Time) error {
 		k.Name = text(in.Name)
 	}
 	if d := text(in.Description); in.Description != nil {
-		if len([]rune(d)) > maxDescription || strings.ContainsFunc(d, func(r rune) bool { return unicode.IsControl(r) && r != '\n' }) {
-			return bad("description: must have at most " + itoa(maxDescription) + " characters and no control characters")
+		if err := checkText("description", d, maxDescription); err != nil {
+			return err
 		}
 		k.Description = d
 	}
@@ -182,6 +180,14 @@ func (in *keyInput) applyScopes(k *core.Key) error {
 		k.Scopes = []core.Scope{core.ScopeInference, core.ScopeNodes}
 	default:
 		k.Scopes = []core.Scope{core.ScopeInference}
+	}
+	return nil
+}
+
+// checkText checks a text for people.
+func checkText(field, s string, most int) error {
+	if len([]rune(s)) > most || strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) && r != '\n' }) {
+		return bad(field + ": must have at most " + itoa(most) + " characters and no control characters")
 	}
 	return nil
 }
@@ -308,13 +314,8 @@ func (c *call) rotateKey() error {
 	var in struct {
 		Overlap int64 `json:"overlap"`
 	}
-	if body, err := c.body(); err != nil {
+	if err := c.optional(&in); err != nil {
 		return err
-	} else if len(bytes.TrimSpace(body)) > 0 {
-		c.r.Body = io.NopCloser(bytes.NewReader(body))
-		if err := c.decode(&in); err != nil {
-			return err
-		}
 	}
 	if in.Overlap < 0 || in.Overlap > int64(maxOverlap/time.Second) {
 		return bad("overlap: must be 0 to " + itoa(int(maxOverlap/time.Second)) + " seconds")

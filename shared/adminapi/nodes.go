@@ -2,60 +2,15 @@ package adminapi
 
 import (
 	"errors"
-	"math"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"sluice/shared/config"
 	"sluice/shared/core"
 	"sluice/shared/directory"
 	"sluice/shared/store"
 )
-
-// nodeView is a node as lists show it: the fields of Guide A's API beside our own. The credential never leaves.
-type nodeView struct {
-	ID            string            `json:"id"`
-	AccountID     string            `json:"account_id"`
-	Name          string            `json:"name"`
-	Kind          core.Kind         `json:"kind"`
-	BaseURL       string            `json:"base_url"`
-	HasAPIKey     bool              `json:"has_api_key"`
-	Weight        int               `json:"weight"`
-	Models        []string          `json:"models,omitempty"`
-	ModelMap      map[string]string `json:"model_map,omitempty"`
-	Limits        limitsView        `json:"limits"`
-	Wire          string            `json:"wire,omitempty"` // of nodes of kind openai
-	AuthHeader    string            `json:"auth_header,omitempty"`
-	HealthMethod  string            `json:"health_check_method"`
-	HealthModel   string            `json:"health_check_model"`
-	Active        bool              `json:"active"`
-	Disabled      bool              `json:"disabled"`
-	State         string            `json:"state"` // online, cooling, failed, disabled
-	Failed        bool              `json:"failed"`
-	CoolingUntil  *time.Time        `json:"cooling_until,omitempty"`
-	FailStreak    int               `json:"fail_streak"`
-	LastError     string            `json:"last_error"`
-	LastErrorAt   *time.Time        `json:"last_error_at,omitempty"`
-	CreatedAt     time.Time         `json:"created_at"`
-	UpdatedAt     time.Time         `json:"updated_at"`
-	Requests      int64             `json:"requests"`
-	FailCount     int64             `json:"fail_count"`
-	HealthRate    float64           `json:"health_rate"` // percent of requests that succeeded; 100 before the first
-	InputTokens   int64             `json:"input_tokens"`
-	OutputTokens  int64             `json:"output_tokens"`
-	TotalBytes    int64             `json:"total_bytes"`
-	StreamMS      int64             `json:"stream_dur_ms"`
-	FirstByteMS   int64             `json:"first_byte_ms"` // mean
-	PerToken      string            `json:"avg_recv_ms_per_token"`
-	PingMS        *int64            `json:"ping_ms"` // of health checks; null before the first
-	PingError     string            `json:"ping_error"`
-	LastPingMS    *int64            `json:"last_ping_ms"`
-	LastPingError string            `json:"last_ping_error"`
-	LastCheckAt   *time.Time        `json:"last_health_check_at"`
-}
 
 func (c *call) listNodes() error {
 	id, err := c.nodesOf()
@@ -77,91 +32,9 @@ func (c *call) nodesOf() (string, error) {
 	return c.target()
 }
 
-func (c *call) nodeViews(account string) ([]nodeView, error) {
-	ctx, t := c.r.Context(), c.a.o.Tables
-	acct, err := t.Accounts.Get(ctx, account)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := t.Nodes.All(ctx, account)
-	if err != nil {
-		return nil, err
-	}
-	nodes := make([]core.Node, len(rows))
-	for i := range rows {
-		nodes[i] = rows[i].Value
-	}
-	store.SortNodes(nodes)
-	ids := make([]string, len(nodes))
-	for i := range nodes {
-		ids[i] = nodes[i].ID
-	}
-	if err := c.a.o.Health.Reload(ctx, account, ids); err != nil { // other instances may have learnt more
-		return nil, err
-	}
-	sums, err := c.a.o.Usage.Sums(ctx, store.UsageFilter{Account: account}, store.GroupNode)
-	if err != nil {
-		return nil, err
-	}
-	used := make(map[string]core.UsageSum, len(sums))
-	for _, s := range sums {
-		used[s.Group] = s
-	}
-	now := c.a.o.Now()
-	views := make([]nodeView, 0, len(nodes))
-	for _, n := range nodes {
-		v := nodeView{ID: n.ID, AccountID: n.Account, Name: n.Name, Kind: n.Kind, BaseURL: n.BaseURL, HasAPIKey: n.Credential != "",
-			Weight: n.Weight, Models: n.Models, ModelMap: n.ModelMap, Limits: viewLimits(n.Limits), Wire: n.Wire, AuthHeader: n.AuthHeader, HealthMethod: n.HealthMethod,
-			HealthModel: n.HealthModel, Active: n.ID == acct.Value.ActiveNode, Disabled: n.Disabled, CreatedAt: n.CreatedAt, UpdatedAt: n.UpdatedAt}
-		if n.Kind == core.KindOpenAI && n.Wire == "" {
-			v.Wire = "chat"
-		}
-		v.health(c.a.o.Health.Node(ctx, n.ID, n.Account).State(), now)
-		v.usage(used[n.ID])
-		views = append(views, v)
-	}
-	return views, nil
-}
-
-func (v *nodeView) health(s *core.NodeState, now time.Time) {
-	v.State = "online"
-	if s != nil {
-		v.Failed, v.FailStreak, v.LastError = s.Failed, s.FailStreak, s.LastError
-		if !s.LastErrAt.IsZero() {
-			at := s.LastErrAt.UTC()
-			v.LastErrorAt = &at
-		}
-		for _, until := range s.Cooling {
-			if until = until.UTC(); until.After(now) && (v.CoolingUntil == nil || until.After(*v.CoolingUntil)) {
-				v.CoolingUntil, v.State = &until, "cooling"
-			}
-		}
-	}
-	switch {
-	case v.Disabled:
-		v.State = "disabled"
-	case v.Failed:
-		v.State = "failed"
-	}
-}
-
-func (v *nodeView) usage(s core.UsageSum) {
-	v.Requests, v.FailCount = s.Requests, s.Requests-s.Success
-	v.HealthRate, v.PerToken = 100, "-"
-	if s.Requests > 0 {
-		v.HealthRate = math.Round(float64(s.Success)*1000/float64(s.Requests)) / 10
-	}
-	v.InputTokens, v.OutputTokens, v.TotalBytes, v.StreamMS = s.Tokens.TotalInput(), s.Tokens.Output, s.Bytes, s.StreamMS
-	if s.FirstBytes > 0 {
-		v.FirstByteMS = s.FirstByteMS / s.FirstBytes
-	}
-	if s.Tokens.Output > 0 {
-		v.PerToken = strconv.FormatFloat(float64(s.StreamMS)/float64(s.Tokens.Output), 'f', 2, 64)
-	}
-}
-
 // nodeInput is the body of create and update. On update a missing field changes nothing, and so does an empty name;
-// an empty api_key removes the credential, an empty wire or auth_header goes back to the default.
+// an empty api_key removes the credential, an empty wire, auth_header, api, region or profile_arn, and of an amazonq node an
+// empty base_url, goes back to the default.
 type nodeInput struct {
 	Name         *string            `json:"name"`
 	Kind         *string            `json:"kind"`
@@ -175,6 +48,8 @@ type nodeInput struct {
 	AuthHeader   *string            `json:"auth_header"`
 	HealthMethod *string            `json:"health_check_method"`
 	HealthModel  *string            `json:"health_check_model"`
+	Notes        *string            `json:"notes"`
+	amazonQInput
 }
 
 func (c *call) createNode() error {
@@ -186,7 +61,7 @@ func (c *call) createNode() error {
 	if err := c.decode(&in); err != nil {
 		return err
 	}
-	if text(in.BaseURL) == "" {
+	if text(in.BaseURL) == "" && text(in.Kind) != string(core.KindAmazonQ) {
 		return bad("base_url is required")
 	}
 	now := c.a.o.Now().UTC()
@@ -207,8 +82,10 @@ func (c *call) createNode() error {
 		return err
 	}
 	if n.Name == "" {
-		u, _ := url.Parse(n.BaseURL)
-		n.Name = u.Host
+		n.Name = string(n.Kind) + "-" + n.ID
+		if u, err := url.Parse(n.BaseURL); err == nil && u.Host != "" {
+			n.Name = u.Host
+		}
 	}
 	if _, err := c.a.o.Tables.Nodes.Create(c.r.Context(), n); err != nil {
 		return err
@@ -232,26 +109,11 @@ func (c *call) applyNode(n *core.Node, in *nodeInput) error {
 		}
 		n.Name = s
 	}
-	if s := text(in.BaseURL); s != "" && s != n.BaseURL {
-		if err := config.CheckURL(s); err != nil || len(s) > 500 {
-			return bad("base_url: must be an absolute http or https URL such as https://api.anthropic.com")
-		}
-		if n.Operator && !c.who.admin && in.APIKey == nil && n.Credential != "" {
-			return core.E(core.CodeForbidden, "base_url: this node has the operator's credential; send api_key with a new address")
-		}
-		n.BaseURL, n.Operator = s, false
+	if err := c.applyAddress(n, in); err != nil {
+		return err
 	}
-	if in.APIKey != nil {
-		k := strings.TrimSpace(*in.APIKey)
-		if len(k) > 8192 {
-			return bad("api_key: is too long")
-		}
-		for _, r := range k {
-			if r <= ' ' || r > '~' {
-				return bad("api_key: must hold only visible ASCII characters")
-			}
-		}
-		n.Credential = c.a.o.Box.Seal(directory.CredentialOwner(n.ID), core.NewSecret(k))
+	if err := c.applyCredential(n, in); err != nil {
+		return err
 	}
 	if in.Weight != nil {
 		n.Weight = max(1, *in.Weight)
@@ -277,6 +139,16 @@ func (c *call) applyNode(n *core.Node, in *nodeInput) error {
 	if err := applyOpenAI(n, in); err != nil {
 		return err
 	}
+	if err := applyAmazonQ(n, in); err != nil {
+		return err
+	}
+	if in.Notes != nil {
+		notes := strings.ReplaceAll(text(in.Notes), "\r\n", "\n")
+		if err := checkText("notes", notes, maxNotes); err != nil {
+			return err
+		}
+		n.Notes = notes
+	}
 	if s := text(in.HealthMethod); s != "" {
 		if !slices.Contains([]string{"api", "head", "cli"}, s) {
 			return bad("health_check_method: must be api, head or cli")
@@ -292,6 +164,56 @@ func (c *call) applyNode(n *core.Node, in *nodeInput) error {
 		}
 	}
 	n.UpdatedAt = c.a.o.Now().UTC()
+	return nil
+}
+
+// applyAddress puts the address into n.
+func (c *call) applyAddress(n *core.Node, in *nodeInput) error {
+	s := text(in.BaseURL)
+	reset := in.BaseURL != nil && s == "" && n.Kind == core.KindAmazonQ
+	if s == n.BaseURL || s == "" && !reset {
+		return nil
+	}
+	if err := config.CheckURL(s); (err != nil || len(s) > 500) && !reset {
+		return bad("base_url: must be an absolute http or https URL such as https://api.anthropic.com")
+	}
+	fresh := in.APIKey != nil
+	if n.Kind == core.KindAmazonQ { // where a client id alone would keep the refresh token
+		fresh = text(in.APIKey) != "" || text(in.RefreshToken) != ""
+	}
+	if n.Operator && !c.who.admin && !fresh && n.Credential != "" {
+		return core.E(core.CodeForbidden, "base_url: this node has the operator's credential; send api_key with a new address")
+	}
+	n.BaseURL, n.Operator = s, false
+	return nil
+}
+
+// applyCredential seals the credential into n.
+func (c *call) applyCredential(n *core.Node, in *nodeInput) error {
+	if n.Kind == core.KindAmazonQ {
+		return c.sealAmazonQ(n, in)
+	}
+	if in.APIKey == nil {
+		return nil
+	}
+	k := strings.TrimSpace(*in.APIKey)
+	if err := checkSecret("api_key", k); err != nil {
+		return err
+	}
+	n.Credential = c.a.o.Box.Seal(directory.CredentialOwner(n.ID), core.NewSecret(k))
+	return nil
+}
+
+// checkSecret refuses what cannot be sent in a header.
+func checkSecret(field, s string) error {
+	if len(s) > 8192 {
+		return bad(field + ": is too long")
+	}
+	for _, r := range s {
+		if r <= ' ' || r > '~' {
+			return bad(field + ": must hold only visible ASCII characters")
+		}
+	}
 	return nil
 }
 
@@ -333,13 +255,20 @@ func (c *call) updateNode() error {
 	if err != nil {
 		return err
 	}
-	if n := r.Value; n.BaseURL != old.BaseURL || in.APIKey != nil || n.Wire != old.Wire || n.AuthHeader != old.AuthHeader {
-		// what is known of the old address, key or way to send them says nothing of the new one
-		if err := c.a.o.Health.Clear(c.r.Context(), old.ID, old.Account); err != nil {
-			return err
-		}
+	if err := c.nodeChanged(&old, &r.Value); err != nil {
+		return err
 	}
 	return c.ok(map[string]string{"id": old.ID})
+}
+
+// nodeChanged forgives a node whose address, credential or way to send it changed: what is known of the old one says nothing
+// of the new one.
+func (c *call) nodeChanged(old, now *core.Node) error {
+	if now.BaseURL == old.BaseURL && now.Credential == old.Credential && now.Wire == old.Wire && now.AuthHeader == old.AuthHeader &&
+		now.API == old.API && now.Region == old.Region && now.Profile == old.Profile {
+		return nil
+	}
+	return c.a.o.Health.Clear(c.r.Context(), now.ID, now.Account)
 }
 
 func (c *call) deleteNode() error {
@@ -347,10 +276,18 @@ func (c *call) deleteNode() error {
 	if err != nil {
 		return err
 	}
+	if err := c.removeNode(&n); err != nil {
+		return err
+	}
+	return c.ok(map[string]string{"deleted": n.ID})
+}
+
+// removeNode deletes a node and its activation.
+func (c *call) removeNode(n *core.Node) error {
 	if err := c.dropNode(n.ID); err != nil {
 		return err
 	}
-	_, err = c.a.o.Tables.Accounts.Update(c.r.Context(), n.Account, func(a *core.Account) error {
+	_, err := c.a.o.Tables.Accounts.Update(c.r.Context(), n.Account, func(a *core.Account) error {
 		if a.ActiveNode == n.ID {
 			a.ActiveNode = ""
 		}
@@ -359,11 +296,18 @@ func (c *call) deleteNode() error {
 	if err != nil && !store.Missing(err) {
 		return err
 	}
-	return c.ok(map[string]string{"deleted": n.ID})
+	return nil
 }
 
 func (c *call) dropNode(id string) error {
 	if err := c.a.o.Tables.Nodes.Delete(c.r.Context(), id); err != nil && !store.Missing(err) {
+		return err
+	}
+	if c.a.o.Pool != nil {
+		if err := c.a.o.Pool.Forget(c.r.Context(), id); err != nil {
+			return err
+		}
+	} else if err := c.a.o.Tables.Tokens.Delete(c.r.Context(), id); err != nil && !store.Missing(err) {
 		return err
 	}
 	return c.a.o.Health.Forget(c.r.Context(), id)

@@ -1,5 +1,8 @@
 // Package boot puts a process together: configuration, store, secrets, seeds, handlers. The roots (local, functions) pass
 // in the backends they want linked; boot knows none.
+//
+// It has more than 1,500 lines because the start of a process is one list of steps: seeds, imports and the pool's parts each
+// have a file.
 package boot
 
 import (
@@ -59,6 +62,8 @@ type App struct {
 	Notes   []string // what a person must know at start, in order
 
 	transports *upstream.Transports
+	tracker    *health.Tracker
+	pool       *pool
 	usage      store.Usage
 	docs       store.Docs
 	adminKey   core.Secret // ADMIN_API_KEY
@@ -120,16 +125,19 @@ func build(ctx context.Context, o *Options, opened Opened) (*App, error) {
 	dir := directory.New(directory.Options{Tables: a.Tables, Generations: s, Box: a.Box, AdminKey: c.AdminKey(),
 		Published:     []string{config.DefaultAdminKey, config.DefaultAdminKey2, config.DefaultProxyKey},
 		AllowDefaults: c.AllowDefaults, Now: o.Now, Log: o.Log})
-	tracker := health.New(a.Tables.States, o.Log)
+	a.tracker = health.New(a.Tables.States, o.Log)
 	a.transports = upstream.NewTransports(upstream.TransportOptions{
 		Policy: upstream.Policy{AllowPrivate: c.AllowPrivate.All, Allow: c.AllowPrivate.CIDRs}, HTTPSProxy: c.HTTPSProxy.Reveal(), NoProxy: c.NoProxy})
+	a.pool = newPool(a, c, s)
 	gw := gateway.New(gateway.Options{
 		Settings: gateway.Settings{RetryMax: c.RetryMax, FailThreshold: c.FailThreshold, TrialAfter: time.Duration(c.HealthInterval) * time.Second,
 			MaxBody: c.MaxBodyBytes, MaxBodyMemory: c.MaxBodyMemory, StreamSilence: c.StreamSilence, AnswerTimeout: c.AnswerTimeout, Zone: c.LimitsZone.OrUTC(), PublicURL: c.PublicURL},
-		Directory: dir, Health: tracker, Admission: s, Tables: a.Tables, Box: a.Box, Log: o.Log, Now: o.Now,
-		Upstreams: map[core.Kind]upstream.Client{core.KindAnthropic: anthropic.New(a.transports), core.KindOpenAI: openai.New(a.transports)},
+		Directory: dir, Health: a.tracker, Admission: s, Tables: a.Tables, Box: a.Box, Log: o.Log, Now: o.Now,
+		Upstreams: map[core.Kind]upstream.Client{core.KindAnthropic: anthropic.New(a.transports), core.KindOpenAI: openai.New(a.transports),
+			core.KindAmazonQ: a.pool.client},
 	})
-	api := adminapi.New(adminapi.Options{Tables: a.Tables, Usage: s, Directory: dir, Health: tracker, Box: a.Box, Kinds: []core.Kind{core.KindAnthropic, core.KindOpenAI},
+	api := adminapi.New(adminapi.Options{Tables: a.Tables, Usage: s, Directory: dir, Health: a.tracker, Box: a.Box, Kinds: []core.Kind{core.KindAnthropic, core.KindOpenAI, core.KindAmazonQ},
+		Pool: a.pool, Docs: s,
 		AdminKey: c.AdminKey(), Control: o.Control, PublicURL: c.PublicURL, Version: o.Version, Log: o.Log, Now: o.Now,
 		Defaults: adminapi.Defaults{Retries: c.RetryMax, FailLimit: c.FailThreshold, HealthSec: c.HealthInterval}})
 	var access *web.AccessLog
@@ -164,6 +172,14 @@ func writeError(w http.ResponseWriter, r *http.Request, e *core.Error) {
 		return
 	}
 	gateway.WriteError(w, r, e)
+}
+
+// RefreshTokens renews access tokens that end soon. It is for every minute: requests that find one that ends within five
+// must renew it themselves.
+func (a *App) RefreshTokens(ctx context.Context) {
+	if err := a.pool.refresh(ctx); err != nil && ctx.Err() == nil {
+		a.log.Error("access tokens not refreshed", "error", err)
+	}
 }
 
 // Maintain does what must be done from time to time: hourly sums, removal of expired documents.

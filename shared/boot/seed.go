@@ -23,6 +23,7 @@ const firstAdminKey = "1"
 type seeded struct {
 	Values map[string]string `json:"values"`         // variable -> hash
 	Node   string            `json:"node,omitempty"` // id of the node that UPSTREAM_* made
+	Pool   string            `json:"pool,omitempty"` // id of the node that AMAZONQ_* made
 }
 
 const metaSeeds = "seeds"
@@ -60,6 +61,16 @@ func (a *App) seed(ctx context.Context, c *config.Config) error {
 		v := nodeChange{changed("UPSTREAM_BASE_URL", c.UpstreamBaseURL), changed("UPSTREAM_API_KEY", c.UpstreamAPIKey.Reveal()), changed("UPSTREAM_NAME", c.UpstreamName)}
 		if v != (nodeChange{}) {
 			if err := a.seedNode(ctx, c, v); err != nil {
+				return err
+			}
+		}
+	}
+	if !c.AmazonQRefreshToken.IsZero() {
+		cred := changed("AMAZONQ_REFRESH_TOKEN", c.AmazonQRefreshToken.Reveal())
+		cred = changed("AMAZONQ_CLIENT_ID", c.AmazonQClientID.Reveal()) || cred
+		cred = changed("AMAZONQ_CLIENT_SECRET", c.AmazonQClientSecret.Reveal()) || cred
+		if profile := changed("AMAZONQ_PROFILE_ARN", c.AmazonQProfileARN); cred || profile {
+			if err := a.seedPool(ctx, c, cred, profile); err != nil {
 				return err
 			}
 		}
@@ -288,17 +299,7 @@ type nodeChange struct{ url, key, name bool }
 // only when a variable changes. Its id is remembered before it is made, so that instances that start at once, and a start
 // after a crash in between, make one and the same.
 func (a *App) seedNode(ctx context.Context, c *config.Config, v nodeChange) error {
-	fresh, err := a.Tables.NextID(ctx, store.KindNode)
-	if err != nil {
-		return err
-	}
-	id := fresh
-	err = a.editSeeds(ctx, func(s *seeded) {
-		if s.Node == "" {
-			s.Node = fresh
-		}
-		id = s.Node
-	})
+	id, err := a.seededNode(ctx, func(s *seeded) *string { return &s.Node })
 	if err != nil {
 		return err
 	}
@@ -331,7 +332,28 @@ func (a *App) seedNode(ctx context.Context, c *config.Config, v nodeChange) erro
 	if err != nil || !v.url && !v.key {
 		return err
 	}
-	// what is known of the old address or key says nothing of the new one
+	return a.forgetState(ctx, id)
+}
+
+// seededNode returns the id of a node that variables make, where of tells it; a new one, remembered from now on, when there
+// is none.
+func (a *App) seededNode(ctx context.Context, of func(*seeded) *string) (string, error) {
+	id, err := a.Tables.NextID(ctx, store.KindNode)
+	if err != nil {
+		return "", err
+	}
+	err = a.editSeeds(ctx, func(s *seeded) {
+		if p := of(s); *p == "" {
+			*p = id
+		} else {
+			id = *p
+		}
+	})
+	return id, err
+}
+
+// forgetState drops what is known of a node's old address or credential: it says nothing of the new one.
+func (a *App) forgetState(ctx context.Context, id string) error {
 	if err := a.Tables.States.Delete(ctx, id); err != nil && !store.Missing(err) {
 		return err
 	}

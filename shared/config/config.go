@@ -49,6 +49,13 @@ type Config struct {
 	UpstreamName    string      `env:"UPSTREAM_NAME"`
 	AllowDefaults   bool        `env:"ALLOW_DEFAULT_CREDENTIALS"`
 
+	AmazonQRefreshToken  core.Secret `env:"AMAZONQ_REFRESH_TOKEN"`
+	AmazonQClientID      core.Secret `env:"AMAZONQ_CLIENT_ID"`
+	AmazonQClientSecret  core.Secret `env:"AMAZONQ_CLIENT_SECRET"`
+	AmazonQProfileARN    string      `env:"AMAZONQ_PROFILE_ARN"`
+	AmazonQEndpoint      string      `env:"AMAZONQ_API_ENDPOINT"`   // of all amazonq nodes without an address of their own
+	AmazonQTokenEndpoint string      `env:"AMAZONQ_TOKEN_ENDPOINT"` // likewise
+
 	RetryMax       int `env:"PROXY_RETRY_MAX" envDefault:"3"`            // tries on one node
 	FailThreshold  int `env:"PROXY_FAIL_THRESHOLD" envDefault:"3"`       // counted failures in a row
 	HealthInterval int `env:"PROXY_HEALTH_INTERVAL_SEC" envDefault:"30"` // seconds until a failed node is tried again
@@ -231,15 +238,17 @@ func (c *Config) check() []string {
 			bad(name, "must be above 0")
 		}
 	}
-	if c.UpstreamBaseURL != "" {
-		if err := CheckURL(c.UpstreamBaseURL); err != nil {
-			bad("UPSTREAM_BASE_URL", err.Error())
+	for name, u := range map[string]string{"UPSTREAM_BASE_URL": c.UpstreamBaseURL, "PUBLIC_URL": c.PublicURL,
+		"AMAZONQ_API_ENDPOINT": c.AmazonQEndpoint, "AMAZONQ_TOKEN_ENDPOINT": c.AmazonQTokenEndpoint} {
+		if u == "" {
+			continue
+		}
+		if err := CheckURL(u); err != nil {
+			bad(name, err.Error())
 		}
 	}
-	if c.PublicURL != "" {
-		if err := CheckURL(c.PublicURL); err != nil {
-			bad("PUBLIC_URL", err.Error())
-		}
+	if c.AmazonQRefreshToken.IsZero() != c.AmazonQClientID.IsZero() || c.AmazonQClientID.IsZero() != c.AmazonQClientSecret.IsZero() {
+		bad("AMAZONQ_REFRESH_TOKEN", "goes together with AMAZONQ_CLIENT_ID and AMAZONQ_CLIENT_SECRET; set all three or none")
 	}
 	if !c.HTTPSProxy.IsZero() { // it may hold a password
 		if u, err := url.Parse(c.HTTPSProxy.Reveal()); err != nil || u.Host == "" {

@@ -52,7 +52,7 @@ func (r *run) node(ctx context.Context, row *Row) error {
 		return nil
 	}
 	var m mark
-	meta := metaOf("node", origin(row))
+	meta := r.metaOf("node", origin(row))
 	if err := r.Tables.ReadMeta(ctx, meta, &m); err != nil && !store.Missing(err) {
 		return err
 	}
@@ -70,7 +70,7 @@ func (r *run) node(ctx context.Context, row *Row) error {
 		return nil
 	}
 	if m.ID == "" {
-		if m.ID, err = r.claim(ctx, meta); err != nil {
+		if m.ID, err = r.claim(ctx, meta, store.KindNode); err != nil {
 			return err
 		}
 	}
@@ -86,21 +86,6 @@ func (r *run) node(ctx context.Context, row *Row) error {
 	r.remember(row, m.ID, account)
 	r.adviseOn(&n)
 	return r.Tables.WriteMeta(ctx, meta, m)
-}
-
-// claim gives an old node its id here; instances that import at once agree on one.
-func (r *run) claim(ctx context.Context, meta string) (string, error) {
-	id, err := r.Tables.NextID(ctx, store.KindNode)
-	if err != nil {
-		return "", err
-	}
-	err = r.Tables.CreateMeta(ctx, meta, mark{ID: id})
-	if errors.Is(err, store.ErrExists) {
-		var m mark
-		err = r.Tables.ReadMeta(ctx, meta, &m)
-		id = m.ID
-	}
-	return id, err
 }
 
 func (r *run) remember(row *Row, id, account string) {
@@ -198,13 +183,17 @@ func plainText(s, secret string) string {
 	if secret != "" {
 		s = strings.ReplaceAll(s, secret, "[redacted]")
 	}
-	s = strings.Map(func(c rune) rune {
-		if unicode.IsControl(c) {
+	return clip(plainRunes(s), 200)
+}
+
+// plainRunes has blanks in the place of what would break a line or a page.
+func plainRunes(s string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) || c == unicode.ReplacementChar || c == '\u2028' || c == '\u2029' {
 			return ' '
 		}
 		return c
 	}, s)
-	return clip(s, 200)
 }
 
 // adviseOn tells what keeps a node from serving.

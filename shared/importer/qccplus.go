@@ -1,17 +1,10 @@
-// Package importer takes over what older systems kept. An import may be run again: what it took before is not taken
-// twice, and what was edited or deleted here since stays so. The old tables are only read.
 package importer
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
-	"strings"
-	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -20,96 +13,14 @@ import (
 	"sluice/shared/store"
 )
 
-// Box seals node credentials and hashes keys; seal.Box is one.
-type Box interface {
-	Hash(credential string) string
-	Seal(owner string, s core.Secret) core.Sealed
-}
-
-// Options are an import's.
-type Options struct {
-	Tables *store.Tables
-	Usage  Settler
-	Box    Box
-	// Reserved tells why a credential cannot become an account's key, "" when it can: the operator's own and the
-	// published ones.
-	Reserved func(credential string) string
-	// MaxUsage is the most usage records to take; with more of them none is, so that a start does not take minutes.
-	// 0: no bound.
-	MaxUsage int
-	Now      func() time.Time
-}
-
-// Settler stores usage records.
-type Settler interface {
-	Settle(ctx context.Context, r store.SettleRequest) error
-	Flush(ctx context.Context) error
-}
-
-// Skipped is something that was not taken, or not as it was.
-type Skipped struct{ What, Why string }
-
-// Report tells what an import did. It holds no credential.
-type Report struct {
-	Accounts, Keys, Passwords, Nodes, Prices int // taken by this run
-	Before                                   int // accounts and nodes that an earlier run took
-	Usage                                    int // records, those of earlier runs included
-	Totals                                   Totals
-	Skipped                                  []Skipped
-	Notes                                    []string // what the operator should do
-}
-
-// Totals are what the old nodes counted in all their life.
-type Totals struct {
-	Requests int64 `json:"requests"`
-	Failed   int64 `json:"failed"`
-	Input    int64 `json:"input_tokens"`
-	Output   int64 `json:"output_tokens"`
-	Bytes    int64 `json:"bytes"`
-}
-
-// The documents of KindMeta that an import keeps.
-const (
-	MetaQccPlus = "import/qcc-plus" // what was taken, and when
-	metaPrices  = MetaQccPlus + "/prices"
-	metaTotals  = MetaQccPlus + "/totals"
-)
-
-// mark remembers what became of an old object. It is written before the object's, so that a run that dies in between
-// makes no second one.
-type mark struct {
-	ID   string `json:"id"`            // here
-	Key  string `json:"key,omitempty"` // of an account: id of its key
-	Done bool   `json:"done,omitempty"`
-}
-
-func metaOf(what, id string) string {
-	if len(id) > 60 || !plainID.MatchString(id) {
-		sum := sha256.Sum256([]byte(id))
-		id = hex.EncodeToString(sum[:16])
-	}
-	return MetaQccPlus + "/" + what + "/" + id
-}
-
-var plainID = regexp.MustCompile(`^[A-Za-z0-9._@:-]+$`)
-
 type run struct {
-	Options
-	src      Source
-	tables   []string
-	report   Report
+	base
 	accounts map[string]mark // that exist here, by id
 	nodes    map[string]nodeRef
 	settings map[string]Row // of config, by account
 }
 
 type nodeRef struct{ id, name, account string }
-
-func (r *run) skip(what, why string) { r.report.Skipped = append(r.report.Skipped, Skipped{what, why}) }
-
-func (r *run) note(format string, args ...any) {
-	r.report.Notes = append(r.report.Notes, fmt.Sprintf(format, args...))
-}
 
 // ErrUnknown tells that a database is none of the older system's.
 var ErrUnknown = errors.New("holds no tables of the older gateway (nodes, config, accounts)")
@@ -119,7 +30,7 @@ var ErrUnknown = errors.New("holds no tables of the older gateway (nodes, config
 // under the account "default". ErrUnknown when the database is another's. The report is there also with an error, which
 // a further run may mend.
 func QccPlus(ctx context.Context, src Source, o Options) (*Report, error) {
-	r := &run{Options: o, src: src, accounts: make(map[string]mark), nodes: make(map[string]nodeRef), settings: make(map[string]Row)}
+	r := &run{base: newBase(o, src, fromQccPlus), accounts: make(map[string]mark), nodes: make(map[string]nodeRef), settings: make(map[string]Row)}
 	ok, err := IsQccPlus(ctx, src)
 	if err == nil && !ok {
 		err = ErrUnknown
@@ -136,31 +47,6 @@ func QccPlus(ctx context.Context, src Source, o Options) (*Report, error) {
 		}
 	}
 	return &r.report, nil
-}
-
-// rows reads a table that may be missing.
-func (r *run) rows(ctx context.Context, table string, each func(*Row) error) error {
-	if !slices.Contains(r.tables, table) {
-		return nil
-	}
-	return r.src.Rows(ctx, table, each)
-}
-
-// all reads a small table whole, so that nothing is written while it is read.
-func (r *run) all(ctx context.Context, table string) ([]Row, error) {
-	var out []Row
-	err := r.rows(ctx, table, func(row *Row) error {
-		vals := make([]any, len(row.vals))
-		for i, v := range row.vals {
-			if b, ok := v.([]byte); ok {
-				v = slices.Clone(b) // the driver's own
-			}
-			vals[i] = v
-		}
-		out = append(out, Row{row.cols, vals})
-		return nil
-	})
-	return out, err
 }
 
 func (r *run) readSettings(ctx context.Context) error {
@@ -196,7 +82,7 @@ func (r *run) account(ctx context.Context, row *Row) error {
 		return nil
 	}
 	var m mark
-	meta := metaOf("account", id)
+	meta := r.metaOf("account", id)
 	if err := r.Tables.ReadMeta(ctx, meta, &m); err != nil && !store.Missing(err) {
 		return err
 	}
@@ -319,11 +205,4 @@ func limits(a *core.Account, s *Row) {
 	take(&a.Retries, s.Int("retries"), 3, 10)
 	take(&a.FailLimit, s.Int("fail_limit"), 3, 100)
 	take(&a.HealthSec, s.Int("health_every_ms")/1000, 30, 3600)
-}
-
-func clip(s string, n int) string {
-	if len(s) > n {
-		s = s[:n]
-	}
-	return strings.ToValidUTF8(s, "")
 }

@@ -169,6 +169,11 @@ func NewMySQL(db *sql.DB) *SQL {
 	return &SQL{db: db, tables: "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()", quote: "`"}
 }
 
+// NewPostgres makes a Source of a PostgreSQL database: of the first schema in the search path. Close closes it.
+func NewPostgres(db *sql.DB) *SQL {
+	return &SQL{db: db, tables: "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()", quote: `"`}
+}
+
 // Tables implements Source.
 func (s *SQL) Tables(ctx context.Context) (out []string, err error) {
 	rows, err := s.db.QueryContext(ctx, s.tables)
@@ -244,4 +249,14 @@ func IsQccPlus(ctx context.Context, s Source) (bool, error) {
 	}
 	cols, err := s.Columns(ctx, "nodes")
 	return slices.Contains(cols, "base_url") && slices.Contains(cols, "api_key"), err
+}
+
+// IsAmq2API reports whether a database holds the older pool's tables.
+func IsAmq2API(ctx context.Context, s Source) (bool, error) {
+	tables, err := s.Tables(ctx)
+	if err != nil || !slices.Contains(tables, "accounts") {
+		return false, err
+	}
+	cols, err := s.Columns(ctx, "accounts")
+	return slices.Contains(cols, "refresh_token") && slices.Contains(cols, "client_id") && slices.Contains(cols, "client_secret"), err
 }

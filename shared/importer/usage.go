@@ -2,7 +2,6 @@ package importer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -50,15 +49,8 @@ func (r *run) takeUsage(ctx context.Context) error {
 	if err := r.Tables.WriteMeta(ctx, metaTotals, r.report.Totals); err != nil {
 		return err
 	}
-	if r.MaxUsage > 0 {
-		n, err := r.atLeast(ctx, "usage_logs", r.MaxUsage+1)
-		if err != nil {
-			return err
-		}
-		if n > r.MaxUsage {
-			r.skip("usage records", fmt.Sprintf("there are more than %d, too many for a start; take them with: sluice import qcc-plus FILE or DSN", r.MaxUsage))
-			return nil
-		}
+	if many, err := r.tooMuchUsage(ctx, "sluice import qcc-plus FILE or DSN"); many || err != nil {
+		return err
 	}
 	lost := map[string]int{}
 	err := r.rows(ctx, "usage_logs", func(row *Row) error {
@@ -67,14 +59,7 @@ func (r *run) takeUsage(ctx context.Context) error {
 			lost[why]++
 			return nil
 		}
-		err := r.Usage.Settle(ctx, store.SettleRequest{ID: rec.RequestID, Account: rec.Account, Now: rec.EndedAt, Zone: time.UTC, Record: rec})
-		if err != nil {
-			return err
-		}
-		if r.report.Usage++; r.report.Usage%perFlush == 0 {
-			return r.Usage.Flush(ctx)
-		}
-		return nil
+		return r.settle(ctx, &rec)
 	})
 	if err != nil {
 		return fmt.Errorf("usage: %w", err)
@@ -83,6 +68,18 @@ func (r *run) takeUsage(ctx context.Context) error {
 		r.skip(fmt.Sprintf("%d usage records", lost[why]), why)
 	}
 	return r.Usage.Flush(ctx)
+}
+
+// settle stores a record.
+func (r *base) settle(ctx context.Context, rec *core.Settlement) error {
+	err := r.Usage.Settle(ctx, store.SettleRequest{ID: rec.RequestID, Account: rec.Account, Now: rec.EndedAt, Zone: time.UTC, Record: *rec})
+	if err != nil {
+		return err
+	}
+	if r.report.Usage++; r.report.Usage%perFlush == 0 {
+		return r.Usage.Flush(ctx)
+	}
+	return nil
 }
 
 func (r *run) record(row *Row) (core.Settlement, string) {
@@ -119,23 +116,6 @@ func (r *run) record(row *Row) (core.Settlement, string) {
 	}
 	return rec, ""
 }
-
-// atLeast counts the rows of a table, up to most.
-func (r *run) atLeast(ctx context.Context, table string, most int) (int, error) {
-	n := 0
-	err := r.rows(ctx, table, func(*Row) error {
-		if n++; n >= most {
-			return errEnough
-		}
-		return nil
-	})
-	if errors.Is(err, errEnough) {
-		err = nil
-	}
-	return n, err
-}
-
-var errEnough = errors.New("enough")
 
 func sortedKeys[V any](m map[string]V) []string {
 	var out []string
@@ -182,23 +162,4 @@ func (r *run) finish(ctx context.Context) error {
 		r.note("the old prices are kept as the document %s; what requests cost here follows this gateway's own list", metaPrices)
 	}
 	return nil
-}
-
-// Lines is the report for people.
-func (r *Report) Lines() []string {
-	out := []string{
-		fmt.Sprintf("accounts  %d", r.Accounts), fmt.Sprintf("keys      %d", r.Keys), fmt.Sprintf("passwords %d", r.Passwords),
-		fmt.Sprintf("nodes     %d", r.Nodes), fmt.Sprintf("prices    %d", r.Prices), fmt.Sprintf("usage     %d records", r.Usage),
-		fmt.Sprintf("totals    %d requests, %d failed, %d input and %d output tokens counted by the old nodes", r.Totals.Requests, r.Totals.Failed, r.Totals.Input, r.Totals.Output),
-	}
-	if r.Before > 0 {
-		out = append(out, fmt.Sprintf("before    %d accounts and nodes were taken by an earlier import", r.Before))
-	}
-	for _, s := range r.Skipped {
-		out = append(out, "skipped   "+s.What+": "+s.Why)
-	}
-	for _, n := range r.Notes {
-		out = append(out, "note      "+n)
-	}
-	return out
 }

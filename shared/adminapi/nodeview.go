@@ -1,0 +1,145 @@
+package adminapi
+
+import (
+	"math"
+	"strconv"
+	"time"
+
+	"sluice/shared/core"
+	"sluice/shared/store"
+)
+
+// nodeView is a node as lists show it: the fields of Guide A's API beside our own. The credential never leaves.
+type nodeView struct {
+	ID            string            `json:"id"`
+	AccountID     string            `json:"account_id"`
+	Name          string            `json:"name"`
+	Kind          core.Kind         `json:"kind"`
+	BaseURL       string            `json:"base_url"`
+	HasAPIKey     bool              `json:"has_api_key"`
+	Weight        int               `json:"weight"`
+	Models        []string          `json:"models,omitempty"`
+	ModelMap      map[string]string `json:"model_map,omitempty"`
+	Limits        limitsView        `json:"limits"`
+	Wire          string            `json:"wire,omitempty"` // of nodes of kind openai
+	AuthHeader    string            `json:"auth_header,omitempty"`
+	API           string            `json:"api,omitempty"` // this and the next two of nodes of kind amazonq
+	Region        string            `json:"region,omitempty"`
+	Profile       string            `json:"profile_arn,omitempty"`
+	Notes         string            `json:"notes,omitempty"`
+	HealthMethod  string            `json:"health_check_method"`
+	HealthModel   string            `json:"health_check_model"`
+	Active        bool              `json:"active"`
+	Disabled      bool              `json:"disabled"`
+	State         string            `json:"state"` // online, cooling, failed, disabled, or why it is blocked: login_needed, suspended
+	Failed        bool              `json:"failed"`
+	CoolingUntil  *time.Time        `json:"cooling_until,omitempty"`
+	FailStreak    int               `json:"fail_streak"`
+	LastError     string            `json:"last_error"`
+	LastErrorAt   *time.Time        `json:"last_error_at,omitempty"`
+	CreatedAt     time.Time         `json:"created_at"`
+	UpdatedAt     time.Time         `json:"updated_at"`
+	Requests      int64             `json:"requests"`
+	FailCount     int64             `json:"fail_count"`
+	HealthRate    float64           `json:"health_rate"` // percent of requests that succeeded; 100 before the first
+	InputTokens   int64             `json:"input_tokens"`
+	OutputTokens  int64             `json:"output_tokens"`
+	TotalBytes    int64             `json:"total_bytes"`
+	StreamMS      int64             `json:"stream_dur_ms"`
+	FirstByteMS   int64             `json:"first_byte_ms"` // mean
+	PerToken      string            `json:"avg_recv_ms_per_token"`
+	PingMS        *int64            `json:"ping_ms"` // of health checks; null before the first
+	PingError     string            `json:"ping_error"`
+	LastPingMS    *int64            `json:"last_ping_ms"`
+	LastPingError string            `json:"last_ping_error"`
+	LastCheckAt   *time.Time        `json:"last_health_check_at"`
+}
+
+func (c *call) nodeViews(account string) ([]nodeView, error) {
+	ctx, t := c.r.Context(), c.a.o.Tables
+	acct, err := t.Accounts.Get(ctx, account)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := t.Nodes.All(ctx, account)
+	if err != nil {
+		return nil, err
+	}
+	nodes := make([]core.Node, len(rows))
+	for i := range rows {
+		nodes[i] = rows[i].Value
+	}
+	store.SortNodes(nodes)
+	ids := make([]string, len(nodes))
+	for i := range nodes {
+		ids[i] = nodes[i].ID
+	}
+	if err := c.a.o.Health.Reload(ctx, account, ids); err != nil { // other instances may have learnt more
+		return nil, err
+	}
+	sums, err := c.a.o.Usage.Sums(ctx, store.UsageFilter{Account: account}, store.GroupNode)
+	if err != nil {
+		return nil, err
+	}
+	used := make(map[string]core.UsageSum, len(sums))
+	for _, s := range sums {
+		used[s.Group] = s
+	}
+	now := c.a.o.Now()
+	views := make([]nodeView, 0, len(nodes))
+	for _, n := range nodes {
+		v := nodeView{ID: n.ID, AccountID: n.Account, Name: n.Name, Kind: n.Kind, BaseURL: n.BaseURL, HasAPIKey: n.Credential != "",
+			Weight: n.Weight, Models: n.Models, ModelMap: n.ModelMap, Limits: viewLimits(n.Limits), Wire: n.Wire, AuthHeader: n.AuthHeader,
+			API: n.API, Region: n.Region, Profile: n.Profile, Notes: n.Notes, HealthMethod: n.HealthMethod,
+			HealthModel: n.HealthModel, Active: n.ID == acct.Value.ActiveNode, Disabled: n.Disabled, CreatedAt: n.CreatedAt, UpdatedAt: n.UpdatedAt}
+		switch {
+		case n.Kind == core.KindOpenAI && n.Wire == "":
+			v.Wire = "chat"
+		case n.Kind == core.KindAmazonQ && n.API == "":
+			v.API = "q"
+		}
+		v.health(c.a.o.Health.Node(ctx, n.ID, n.Account).State(), now)
+		v.usage(used[n.ID])
+		views = append(views, v)
+	}
+	return views, nil
+}
+
+func (v *nodeView) health(s *core.NodeState, now time.Time) {
+	v.State = "online"
+	if s != nil {
+		v.Failed, v.FailStreak, v.LastError = s.Failed, s.FailStreak, s.LastError
+		if !s.LastErrAt.IsZero() {
+			at := s.LastErrAt.UTC()
+			v.LastErrorAt = &at
+		}
+		for _, until := range s.Cooling {
+			if until = until.UTC(); until.After(now) && (v.CoolingUntil == nil || until.After(*v.CoolingUntil)) {
+				v.CoolingUntil, v.State = &until, "cooling"
+			}
+		}
+	}
+	switch {
+	case v.Disabled:
+		v.State = "disabled"
+	case s != nil && s.Blocked != "":
+		v.State = s.Blocked
+	case v.Failed:
+		v.State = "failed"
+	}
+}
+
+func (v *nodeView) usage(s core.UsageSum) {
+	v.Requests, v.FailCount = s.Requests, s.Requests-s.Success
+	v.HealthRate, v.PerToken = 100, "-"
+	if s.Requests > 0 {
+		v.HealthRate = math.Round(float64(s.Success)*1000/float64(s.Requests)) / 10
+	}
+	v.InputTokens, v.OutputTokens, v.TotalBytes, v.StreamMS = s.Tokens.TotalInput(), s.Tokens.Output, s.Bytes, s.StreamMS
+	if s.FirstBytes > 0 {
+		v.FirstByteMS = s.FirstByteMS / s.FirstBytes
+	}
+	if s.Tokens.Output > 0 {
+		v.PerToken = strconv.FormatFloat(float64(s.StreamMS)/float64(s.Tokens.Output), 'f', 2, 64)
+	}
+}

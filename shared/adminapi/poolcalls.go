@@ -1,0 +1,102 @@
+package adminapi
+
+import (
+	"time"
+
+	"sluice/shared/core"
+	"sluice/shared/upstream/amazonq"
+)
+
+// refreshPool exchanges the refresh token now.
+func (c *call) refreshPool() error {
+	n, err := c.poolNode()
+	if err != nil {
+		return err
+	}
+	expires, err := c.refreshNode(n)
+	if err != nil {
+		return err
+	}
+	v := viewPool(&n, nil, core.UsageSum{}, c.a.o.Now())
+	return c.ok(map[string]any{"message": "Token refreshed", "account_id": v.ID, "account_name": n.Name, "expires_in": int64(expires / time.Second)})
+}
+
+// refreshNode refreshes a node's token. What held it back for the sake of its login is over then, a suspension is not.
+func (c *call) refreshNode(n core.Node) (time.Duration, error) {
+	p, err := c.pool()
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := c.upstreamContext()
+	defer cancel()
+	expires, err := p.Refresh(ctx, n)
+	if err != nil {
+		return 0, c.poolFailed(err)
+	}
+	s, err := c.freshState(&n)
+	if err != nil {
+		return 0, err
+	}
+	if s != nil && s.Blocked != core.BlockedSuspended && (s.Failed || s.Blocked != "") {
+		if err := c.a.o.Health.Clear(ctx, n.ID, n.Account); err != nil {
+			return 0, err
+		}
+	}
+	return expires, nil
+}
+
+// poolStatsView is a node in detail.
+type poolStatsView struct {
+	poolView
+	Success      int64      `json:"success_requests"`
+	InputTokens  int64      `json:"input_tokens"` // all classes
+	OutputTokens int64      `json:"output_tokens"`
+	State        string     `json:"state"` // as /admin/api/nodes tells it
+	Token        *TokenInfo `json:"token_info"`
+}
+
+func (c *call) poolStats() error {
+	n, err := c.poolNode()
+	if err != nil {
+		return err
+	}
+	view, used, err := c.onePool(n)
+	if err != nil {
+		return err
+	}
+	v := poolStatsView{poolView: view, Success: used.Success, InputTokens: used.Tokens.TotalInput(), OutputTokens: used.Tokens.Output}
+	full := nodeView{Disabled: n.Disabled}
+	full.health(c.state(&n), c.a.o.Now())
+	v.State = full.State
+	if p := c.a.o.Pool; p != nil {
+		info, err := p.TokenInfo(c.r.Context(), n)
+		if err != nil {
+			return err
+		}
+		v.Token = &info
+	}
+	return c.ok(v)
+}
+
+func (c *call) poolQuota() error {
+	n, err := c.poolNode()
+	if err != nil {
+		return err
+	}
+	p, err := c.pool()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := c.upstreamContext()
+	defer cancel()
+	q, err := p.Quota(ctx, n)
+	if err != nil {
+		return c.poolFailed(err)
+	}
+	v := viewPool(&n, nil, core.UsageSum{}, c.a.o.Now())
+	return c.ok(struct {
+		ID      int64  `json:"account_id"`
+		Account string `json:"account_name"`
+		amazonq.Quota
+	}{v.ID, n.Name, q})
+}

@@ -1,0 +1,325 @@
+package adminapi
+
+import (
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"sluice/shared/core"
+	"sluice/shared/store"
+	"sluice/shared/upstream"
+)
+
+const (
+	loginGrace   = 10 * time.Minute // that a login is still told about after its end
+	loginSlower  = 5 * time.Second  // between polls, added when the service asks to slow down (RFC 8628 3.5)
+	minInterval  = time.Second
+	maxLoginTime = time.Hour
+	maxPending   = 20 // logins of one account that are under way
+)
+
+// login is a device login under way. Its secrets are sealed for loginOwner.
+type login struct {
+	ID           string      `json:"id"`
+	Account      string      `json:"account"` // that gets the node
+	Began        string      `json:"began"`   // account of who began it
+	Name         string      `json:"name,omitempty"`
+	Profile      string      `json:"profile_arn,omitempty"`
+	API          string      `json:"api,omitempty"`
+	RPM          *int64      `json:"rpm,omitempty"`
+	StartURL     string      `json:"start_url,omitempty"`
+	Region       string      `json:"region,omitempty"`
+	ClientID     string      `json:"client_id"`
+	ClientSecret core.Sealed `json:"client_secret,omitempty"`
+	DeviceCode   core.Sealed `json:"device_code,omitempty"`
+	IntervalSec  int         `json:"interval"`
+	NextPoll     time.Time   `json:"next_poll"` // not before
+	ExpiresAt    time.Time   `json:"expires_at"`
+	Ended        LoginStatus `json:"ended,omitempty"` // expired or denied
+	Node         *core.Node  `json:"node,omitempty"`  // granted: what is or will be stored
+	Done         bool        `json:"done,omitempty"`  // it was stored; who deletes it does not get it back
+}
+
+func loginOwner(id string) string { return "login/" + id }
+
+func (l *login) interval() time.Duration { return time.Duration(l.IntervalSec) * time.Second }
+
+// input is what a call would say to make the node, the credential apart.
+func (l *login) input() *poolInput {
+	return &poolInput{Name: &l.Name, RPM: l.RPM, amazonQInput: amazonQInput{Profile: &l.Profile, API: &l.API, TokenRegion: &l.Region, StartURL: &l.StartURL}}
+}
+
+type loginInput struct {
+	StartURL *string `json:"start_url"`
+	Region   *string `json:"region"`
+	Name     *string `json:"name"`
+	Profile  *string `json:"profile_arn"`
+	API      *string `json:"api"`
+	RPM      *int64  `json:"requests_per_minute"`
+}
+
+// loginTable is where logins are kept.
+func (c *call) loginTable() (*store.Table[login], Pool, error) {
+	p, err := c.pool()
+	if err != nil {
+		return nil, nil, err
+	}
+	if c.a.logins == nil {
+		return nil, nil, core.E(core.CodeUnavailable, "not implemented here: this gateway keeps no logins")
+	}
+	return c.a.logins, p, nil
+}
+
+// beginLogin starts a device login for a page to poll.
+func (c *call) beginLogin() error {
+	account, err := c.poolTarget()
+	if err != nil {
+		return err
+	}
+	logins, p, err := c.loginTable()
+	if err != nil {
+		return err
+	}
+	var in loginInput
+	if err := c.optional(&in); err != nil {
+		return err
+	}
+	l := login{ID: rand.Text(), Account: account, Began: c.who.account, Name: text(in.Name), Profile: text(in.Profile), API: text(in.API), RPM: in.RPM, Region: text(in.Region)}
+	if l.StartURL, err = startURL(text(in.StartURL)); err != nil {
+		return err
+	}
+	if err := checkRegion("region", l.Region); err != nil {
+		return err
+	}
+	if err := c.checkLogin(&l); err != nil {
+		return err
+	}
+	if err := c.mayBegin(logins, account); err != nil {
+		return err
+	}
+	ctx, cancel := c.upstreamContext()
+	defer cancel()
+	d, err := p.BeginLogin(ctx, LoginPlace{StartURL: l.StartURL, Region: l.Region})
+	if err != nil {
+		return c.poolFailed(err)
+	}
+	c.fill(&l, &d)
+	if _, err := logins.Create(ctx, l); err != nil {
+		return err
+	}
+	return c.ok(map[string]any{"id": l.ID, "user_code": d.UserCode, "verification_uri": d.VerificationURI, "verification_uri_complete": d.VerificationURIComplete,
+		"expires_in": int64(l.ExpiresAt.Sub(c.a.o.Now()) / time.Second), "interval": l.IntervalSec})
+}
+
+// mayBegin bounds the logins under way: each is a client registered with the service.
+func (c *call) mayBegin(logins *store.Table[login], account string) error {
+	rows, err := logins.All(c.r.Context(), account)
+	if err != nil {
+		return err
+	}
+	now, pending := c.a.o.Now(), 0
+	for i := range rows {
+		if l := &rows[i].Value; l.Node == nil && l.Ended == "" && now.Before(l.ExpiresAt) {
+			pending++
+		}
+	}
+	if pending >= maxPending {
+		return &core.Error{Code: core.CodeRateLimited, RetryAfter: time.Minute, Message: "this account has " + itoa(maxPending) + " logins under way; finish one, or wait until they expire"}
+	}
+	return nil
+}
+
+// fill puts into l what the service gave, within bounds.
+func (c *call) fill(l *login, d *DeviceLogin) {
+	now := c.a.o.Now().UTC()
+	l.ClientID, l.IntervalSec = d.ClientID, int(min(max(d.Interval, minInterval), time.Minute)/time.Second)
+	l.ClientSecret, l.DeviceCode = c.a.o.Box.Seal(loginOwner(l.ID), d.ClientSecret), c.a.o.Box.Seal(loginOwner(l.ID), d.DeviceCode)
+	l.ExpiresAt = now.Add(min(max(d.ExpiresIn, time.Minute), maxLoginTime))
+	l.NextPoll = now.Add(l.interval())
+}
+
+// checkLogin refuses what would fail only after the user has confirmed.
+func (c *call) checkLogin(l *login) error {
+	probe, some := l.input(), "probe"
+	probe.RefreshToken, probe.ClientID, probe.ClientSecret = &some, &some, &some
+	if _, err := c.newPool(l.Account, "0", probe); err != nil {
+		return err
+	}
+	taken, err := c.takenNames(l.Account, "")
+	if err == nil && l.Name != "" && taken[l.Name] {
+		err = bad("name: another account has it")
+	}
+	return err
+}
+
+var errTooEarly = errors.New("polled before its time")
+
+// pollLogin asks once how a login stands; before its time it answers without asking.
+func (c *call) pollLogin() error {
+	logins, p, err := c.loginTable()
+	if err != nil {
+		return err
+	}
+	l, err := c.login(logins)
+	if err != nil {
+		return err
+	}
+	now := c.a.o.Now().UTC()
+	switch {
+	case l.Node != nil:
+		return c.finishLogin(logins, l)
+	case l.Ended != "":
+		return c.ok(map[string]any{"status": l.Ended})
+	case !now.Before(l.ExpiresAt):
+		return c.ok(map[string]any{"status": LoginExpired})
+	}
+	// claimed by compare-and-swap: of several polls at once, one asks
+	r, err := logins.Update(c.r.Context(), l.ID, func(l *login) error {
+		if now.Before(l.NextPoll) || l.Node != nil || l.Ended != "" {
+			return errTooEarly
+		}
+		l.NextPoll = now.Add(l.interval())
+		return nil
+	})
+	if errors.Is(err, errTooEarly) {
+		return c.ok(map[string]any{"status": LoginPending, "interval": l.IntervalSec})
+	}
+	if err != nil {
+		return err
+	}
+	return c.askLogin(logins, p, &r.Value)
+}
+
+// login reads the login that the path names, for who began it.
+func (c *call) login(logins *store.Table[login]) (*login, error) {
+	if !c.who.nodes {
+		return nil, core.E(core.CodeForbidden, "this key may not manage accounts; send an admin key")
+	}
+	missing := core.E(core.CodeNotFound, "login not found; begin a new one")
+	if len(c.id) > 64 {
+		return nil, missing
+	}
+	r, err := logins.Get(c.r.Context(), c.id)
+	switch {
+	case store.Missing(err):
+		return nil, missing
+	case err != nil:
+		return nil, err
+	case r.Value.Began != c.who.account || r.Value.Account != c.who.account && !c.who.admin:
+		return nil, missing
+	}
+	return &r.Value, nil
+}
+
+// askLogin asks the service and keeps what it says.
+func (c *call) askLogin(logins *store.Table[login], p Pool, l *login) error {
+	ctx, cancel := c.upstreamContext()
+	defer cancel()
+	d := DeviceLogin{LoginPlace: LoginPlace{l.StartURL, l.Region}, ClientID: l.ClientID, Interval: l.interval()}
+	var err error
+	if d.ClientSecret, err = c.a.o.Box.Open(loginOwner(l.ID), l.ClientSecret); err != nil {
+		return err
+	}
+	if d.DeviceCode, err = c.a.o.Box.Open(loginOwner(l.ID), l.DeviceCode); err != nil {
+		return err
+	}
+	status, grant, err := p.PollLogin(ctx, d)
+	if err != nil {
+		return c.poolFailed(err)
+	}
+	var node *core.Node
+	if status == LoginComplete {
+		if node, err = c.granted(l, &d, grant); err != nil {
+			return err
+		}
+	}
+	r, err := logins.Update(ctx, l.ID, func(l *login) error {
+		switch {
+		case l.Node != nil: // another poll was granted it meanwhile
+		case node != nil:
+			l.Node, l.DeviceCode, l.ClientSecret = node, "", ""
+		case status == LoginSlowDown:
+			l.IntervalSec += int(loginSlower / time.Second)
+			l.NextPoll = c.a.o.Now().UTC().Add(l.interval())
+		case status != LoginPending:
+			l.Ended = status
+		}
+		return nil
+	})
+	switch l := &r.Value; {
+	case err != nil:
+		return err
+	case l.Node != nil:
+		return c.finishLogin(logins, l)
+	case l.Ended != "":
+		return c.ok(map[string]any{"status": status})
+	default:
+		return c.ok(map[string]any{"status": status, "interval": l.IntervalSec})
+	}
+}
+
+// granted makes the node of a login that was confirmed. It is kept with the login first: the grant comes only once.
+func (c *call) granted(l *login, d *DeviceLogin, g upstream.Grant) (*core.Node, error) {
+	if g.Refresh.IsZero() {
+		return nil, core.E(core.CodeBadGateway, "the service granted no refresh token; begin a new login")
+	}
+	id, err := c.a.o.Tables.NextID(c.r.Context(), store.KindNode)
+	if err != nil {
+		return nil, err
+	}
+	taken, err := c.takenNames(l.Account, "")
+	if err != nil {
+		return nil, err
+	}
+	in, refresh, secret := l.input(), g.Refresh.Reveal(), d.ClientSecret.Reveal()
+	name := l.Name
+	if name == "" {
+		name = "amazonq-" + id
+	}
+	name = uniqueName(name, taken)
+	in.Name, in.RefreshToken, in.ClientID, in.ClientSecret = &name, &refresh, &l.ClientID, &secret
+	n, err := c.newPool(l.Account, id, in)
+	return &n, err
+}
+
+// finishLogin stores the node of a granted login, once, and shows it.
+func (c *call) finishLogin(logins *store.Table[login], l *login) error {
+	ctx := c.r.Context()
+	if !l.Done {
+		if _, err := c.a.o.Tables.Nodes.Create(ctx, *l.Node); err != nil && !errors.Is(err, store.ErrExists) {
+			return err
+		}
+		if _, err := logins.Update(ctx, l.ID, func(l *login) error { l.Done = true; return nil }); err != nil && !store.Missing(err) {
+			return err
+		}
+	}
+	r, err := c.a.o.Tables.Nodes.Get(ctx, l.Node.ID)
+	if store.Missing(err) {
+		return core.E(core.CodeNotFound, "the account of this login was deleted; begin a new login")
+	}
+	if err != nil {
+		return err
+	}
+	v, _, err := c.onePool(r.Value)
+	if err != nil {
+		return err
+	}
+	return c.ok(map[string]any{"status": LoginComplete, "account": v})
+}
+
+// dropLogins removes the logins of an account that is deleted.
+func (c *call) dropLogins(account string) error {
+	if c.a.logins == nil {
+		return nil
+	}
+	rows, err := c.a.logins.All(c.r.Context(), account)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if err := c.a.logins.Delete(c.r.Context(), r.Value.ID); err != nil && !store.Missing(err) {
+			return err
+		}
+	}
+	return nil
+}
