@@ -11,6 +11,7 @@ import (
 const (
 	benchModel  = "claude-sonnet-4-5"
 	chatModel   = "gpt-5.4-mini" // what the node of chat is asked for
+	poolModel   = "claude-pool"  // what the node of Amazon Q is asked for
 	mib         = 1 << 20
 	messageSize = 6 << 10 // text of one message in a large body, before escaping
 )

@@ -27,6 +27,7 @@ const (
 	apiMessages api = iota
 	apiChat
 	apiResponses
+	apiAmazonQ // of nodes alone
 )
 
 // wires are what the APIs differ in, here: where requests go, the headers that

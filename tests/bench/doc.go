@@ -17,14 +17,15 @@
 //
 // The scenarios: (a) small requests, (b) streams as fast as they can be sent,
 // (c1) and (c2) bodies of 1 MiB, (d) the memory of 2,000 open streams, (e) the
-// latency added at 100 requests a second, (f) to (h) streams that are translated
+// latency added at 100 requests a second, (f) to (i) streams that are translated
 // and, only if asked for, (p) streams at the pace of a model. In (b) and (f) to
-// (h) a slow target reads several events at once and is so spared some work; in
+// (i) a slow target reads several events at once and is so spared some work; in
 // (p) each event comes alone.
 //
-// The yardstick of (f) to (h) is the gateway itself: a second process of it
+// The yardstick of (f) to (i) is the gateway itself: a second process of it
 // passes the very stream that the first one translates on to a client of the
-// upstream's own API. So the ratio is the price of the translation alone.
+// upstream's own API. So the ratio is the price of the translation alone. In (i), whose upstream is
+// Amazon Q, it passes the same deltas of a Messages upstream on.
 //
 // The gateway runs with its embedded database, authentication, limits and
 // usage on. A missed target is printed and is no failure: the exit code is 1

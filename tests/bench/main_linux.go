@@ -170,7 +170,7 @@ func (o *options) run(ctx context.Context, w io.Writer) error {
 			res.writeText(w)
 		}
 	}
-	fmt.Fprintf(w, "\nThe ratios are those of the same round to %s, in (f) to (h) to %q: the median and, in brackets, the ends. It took %v.\n",
+	fmt.Fprintf(w, "\nThe ratios are those of the same round to %s, in (f) to (i) to %q: the median and, in brackets, the ends. It took %v.\n",
 		targetProxy, targetPassed, time.Since(begin).Round(time.Second))
 	if rep.Others, err = m.others(runtime.NumCPU()); err != nil {
 		return err

@@ -28,7 +28,7 @@ func TestUpstreamTakesBehaviours(t *testing.T) {
 	if err := serveUpstream(strings.NewReader("short\nstream\nopen\npaced\n"), &out); err != nil {
 		t.Fatal(err)
 	}
-	if lines := strings.Fields(out.String()); len(lines) != 6 {
+	if lines := strings.Fields(out.String()); len(lines) != 7 {
 		t.Errorf("got %q", lines)
 	}
 	for _, s := range scenarios() {

@@ -94,6 +94,7 @@ func scenarios() []scenario {
 		translation("f", apiChat, apiMessages, translationGoal(1.5)),
 		translation("g", apiMessages, apiChat, translationGoal(1.5)),
 		translation("h", apiResponses, apiMessages),
+		translation("i", apiMessages, apiAmazonQ, translationGoal(1.6)),
 	}
 }
 

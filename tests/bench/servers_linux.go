@@ -43,8 +43,8 @@ func behaviours() map[string]upstreamtest.Behaviour {
 	}
 }
 
-// serveUpstream is the fake upstream's process: both APIs, each on a port of its
-// own, the OpenAI one behind a space on the first line. Each line of the input
+// serveUpstream is the fake upstream's process: all APIs, each on a port of its
+// own: Messages, OpenAI's and Amazon Q's on the first line. Each line of the input
 // names the behaviour of the answers from then on and is echoed.
 func serveUpstream(in io.Reader, out io.Writer) error {
 	up, err := upstreamtest.StartAnthropic(upstreamtest.WithoutRecording(), upstreamtest.WithoutValidation())
@@ -57,7 +57,12 @@ func serveUpstream(in io.Reader, out io.Writer) error {
 		return err
 	}
 	defer openAI.Close()
-	fmt.Fprintln(out, strings.TrimPrefix(up.URL, "http://"), strings.TrimPrefix(openAI.URL, "http://"))
+	q, err := upstreamtest.StartAmazonQ(upstreamtest.WithoutRecording(), upstreamtest.WithoutValidation())
+	if err != nil {
+		return err
+	}
+	defer q.Close()
+	fmt.Fprintln(out, strings.TrimPrefix(up.URL, "http://"), strings.TrimPrefix(openAI.URL, "http://"), strings.TrimPrefix(q.URL, "http://"))
 	all := behaviours()
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {
@@ -67,6 +72,7 @@ func serveUpstream(in io.Reader, out io.Writer) error {
 		}
 		up.Default(b)
 		openAI.Default(b)
+		q.Default(b)
 		fmt.Fprintln(out, lines.Text())
 	}
 	return lines.Err()

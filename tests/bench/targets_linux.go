@@ -41,6 +41,7 @@ type lab struct {
 	nginx    string // nginx's binary, if it is to be measured
 	upstream *target
 	openAI   string // address of the upstream's OpenAI API
+	amazonQ  string // likewise
 	control  io.Writer
 	echo     *bufio.Reader
 	started  []*child
@@ -114,6 +115,7 @@ func (l *lab) startUpstream() error {
 	}
 	t.name = targetDirect
 	t.addr, l.openAI, _ = strings.Cut(t.addr, " ")
+	l.openAI, l.amazonQ, _ = strings.Cut(l.openAI, " ")
 	l.upstream, l.control, l.echo = t, in, out
 	return nil
 }
@@ -270,17 +272,21 @@ func get(ctx context.Context, url string) error {
 	return err
 }
 
-// startTranslator starts a gateway with a second node, which speaks chat. The
-// name of a model decides which of them is asked.
+// startTranslator starts a gateway with two more nodes, which speak chat and
+// Amazon Q's protocol. The name of a model decides which of them is asked.
 func (l *lab) startTranslator(ctx context.Context, name string) (*target, error) {
 	t, err := l.startGateway(ctx, "UPSTREAM_ALLOW_PRIVATE=127.0.0.0/8")
 	if err != nil {
 		return nil, err
 	}
 	t.name = name
-	body := `{"name":"chat","kind":"openai","wire":"chat","base_url":"http://` + l.openAI + `/v1","api_key":"` + upstreamKey + `"}`
-	if _, err := create(ctx, t.addr, "nodes", body); err != nil {
-		return nil, t.child.explain(fmt.Errorf("create node: %w", err))
+	for _, body := range []string{
+		`{"name":"chat","kind":"openai","wire":"chat","base_url":"http://` + l.openAI + `/v1","api_key":"` + upstreamKey + `"}`,
+		`{"name":"pool","kind":"amazonq","base_url":"http://` + l.amazonQ + `","api_key":"ksk_bench","requests_per_minute":0,"models":["` + poolModel + `"],"model_map":{"` + poolModel + `":"` + benchModel + `"}}`,
+	} {
+		if _, err := create(ctx, t.addr, "nodes", body); err != nil {
+			return nil, t.child.explain(fmt.Errorf("create node: %w", err))
+		}
 	}
 	return t, nil
 }

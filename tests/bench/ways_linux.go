@@ -12,17 +12,21 @@ type way struct {
 
 func (w way) passes() bool { return w.client == w.node }
 
-var apiNames = [...]string{apiMessages: "Messages", apiChat: "chat", apiResponses: "Responses"}
+var apiNames = [...]string{apiMessages: "Messages", apiChat: "chat", apiResponses: "Responses", apiAmazonQ: "Amazon Q"}
 
 // translation is a scenario of streams that an upstream sends in one API and a
 // client reads in another, next to the same streams for a client that reads
-// them as they are.
+// them as they are, or where no client can, to Messages that pass.
 func translation(id string, client, node api, goals ...goal) scenario {
+	pass := node
+	if node == apiAmazonQ {
+		pass = apiMessages // no client speaks it
+	}
 	return scenario{
 		id: id, title: fmt.Sprintf("streams of %d text deltas from a %s upstream, translated for a %s client, 8 connections",
 			textDeltas, apiNames[node], apiNames[client]),
 		behaviour: "deltas", drive: closed(8), share: 1,
-		ways:    []way{{node, node}, {client, node}},
+		ways:    []way{{pass, pass}, {client, node}},
 		columns: closedColumns, goals: goals,
 	}
 }
@@ -37,8 +41,11 @@ func (b *bench) aimWays(ctx context.Context, ways []way, runs []*targetRuns) err
 			continue
 		}
 		w, upstream, model := ways[i], b.lab.upstream.addr, benchModel
-		if w.node != apiMessages {
+		switch w.node {
+		case apiChat:
 			upstream, model = b.lab.openAI, chatModel
+		case apiAmazonQ:
+			model = poolModel
 		}
 		body := streamBody(w.client, model)
 		r.req = newRequestOf(w.client, r.addr, r.key, body)
