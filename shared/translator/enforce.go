@@ -1,6 +1,9 @@
 package translator
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 // Enforce are limits of an answer that the upstream was not told of, because its dialect has no place for them. They
 // bind text only.
@@ -21,6 +24,13 @@ func (e *enforcer) active() bool { return len(e.Stop) > 0 || e.MaxTokens > 0 }
 // enforced lets text pass up to a limit.
 func (b *Builder) enforced(raw Raw) {
 	e := &b.enforcer
+	if len(e.Stop) == 0 && len(raw) >= 2 && bytes.IndexByte(raw, '\\') < 0 && e.bytes+int64(len(raw)) <= e.MaxTokens*4 {
+		e.bytes += int64(len(raw) - 2) // it passes as it is, which is nearly always so
+		if len(raw) > 2 {
+			b.delta(EvText, raw, nil)
+		}
+		return
+	}
 	text := e.held + raw.Text()
 	e.held = ""
 	at, which := -1, ""

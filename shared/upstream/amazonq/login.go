@@ -139,7 +139,7 @@ func (l *Login) createToken(ctx context.Context, c Credential, tries int, in *ss
 	err := l.call(ctx, c.Region, tries, func(ctx context.Context, sdk *ssooidc.Client) error {
 		out, err := sdk.CreateToken(ctx, in)
 		if err != nil {
-			return judge(err, *in.GrantType == grantDevice)
+			return judge(err, *in.GrantType)
 		}
 		g = upstream.Grant{
 			Access: core.NewSecret(aws.ToString(out.AccessToken)), Refresh: core.NewSecret(aws.ToString(out.RefreshToken)),
@@ -166,7 +166,7 @@ func (l *Login) call(ctx context.Context, region string, tries int, f func(conte
 		Retryer: retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = tries, time.Second }),
 	})
 	if err := f(ctx, client); err != nil {
-		return judge(err, false)
+		return judge(err, "")
 	}
 	return nil
 }

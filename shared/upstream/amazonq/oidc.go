@@ -11,9 +11,9 @@ import (
 	"strings"
 	"time"
 
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/ssooidc/types"
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"sluice/shared/upstream"
 )
@@ -103,32 +103,38 @@ func is[T error](err error) bool {
 	return errors.As(err, &e)
 }
 
-// judge turns the SDK's errors into this package's. device: of a login under way rather than a refresh. What it has judged
-// already, and transport errors, stay as they are.
-func judge(err error, device bool) error {
+// judge turns the SDK's errors into this package's. grant is what CreateToken was asked for, "" for other operations. What it
+// has judged already, and transport errors, stay as they are.
+func judge(err error, grant string) error {
 	var told *upstream.Error
-	var api smithy.APIError
-	var answer *awshttp.ResponseError
-	switch {
-	case errors.As(err, &told), errors.Is(err, upstream.ErrInvalidGrant), isLoginState(err):
+	if errors.As(err, &told) || errors.Is(err, upstream.ErrInvalidGrant) || isLoginState(err) {
 		return err
-	case is[*types.AuthorizationPendingException](err):
-		return ErrPending
-	case is[*types.SlowDownException](err):
-		if device {
+	}
+	switch grant {
+	case grantDevice:
+		switch {
+		case is[*types.AuthorizationPendingException](err):
+			return ErrPending
+		case is[*types.SlowDownException](err):
 			return ErrSlowDown
+		case is[*types.ExpiredTokenException](err), is[*types.InvalidGrantException](err):
+			return ErrExpired
+		case is[*types.AccessDeniedException](err):
+			return ErrDenied
 		}
-		return refusal(upstream.Failure{Class: upstream.RateLimited, All: true, RetryAfter: slowCooling}, "asks to slow down")
-	case device && (is[*types.ExpiredTokenException](err) || is[*types.InvalidGrantException](err)):
-		return ErrExpired
-	case device && is[*types.AccessDeniedException](err):
-		return ErrDenied
-	case is[*types.InvalidGrantException](err), is[*types.ExpiredTokenException](err), is[*types.AccessDeniedException](err),
-		is[*types.InvalidClientException](err), is[*types.UnauthorizedClientException](err):
-		return fmt.Errorf("refresh: %w", upstream.ErrInvalidGrant)
+	case grantFresh:
+		if is[*types.InvalidGrantException](err) || is[*types.ExpiredTokenException](err) || is[*types.AccessDeniedException](err) ||
+			is[*types.InvalidClientException](err) || is[*types.UnauthorizedClientException](err) {
+			return fmt.Errorf("refresh: %w", upstream.ErrInvalidGrant)
+		}
+	}
+	var answer *smithyhttp.ResponseError
+	switch {
+	case is[*types.SlowDownException](err):
+		return refusal(upstream.Failure{Class: upstream.RateLimited, RetryAfter: slowCooling}, "asks to slow down")
 	case errors.As(err, &answer):
 		return refusal(upstream.ClassifyStatus(answer.HTTPStatusCode(), answer.Response.Header), "failed")
-	case errors.As(err, &api):
+	case is[smithy.APIError](err), is[*smithy.DeserializationError](err):
 		return refusal(upstream.Failure{Class: upstream.Server}, "failed")
 	}
 	return err
