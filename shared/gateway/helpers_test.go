@@ -78,6 +78,12 @@ type rig struct {
 // newRig starts one; env are pairs of a variable and its value.
 func newRig(t testing.TB, env ...string) *rig {
 	t.Helper()
+	return newRigOn(t, memory.New(), nil, env...)
+}
+
+// newRigOn starts one over a store that may have been used before, with a clock of its own unless that is nil.
+func newRigOn(t testing.TB, s *memory.Store, now func() time.Time, env ...string) *rig {
+	t.Helper()
 	vars := map[string]string{"STORE_URL": "memory:", "UPSTREAM_ALLOW_PRIVATE": "true", "ADMIN_API_KEY": operatorKey,
 		"DEFAULT_PROXY_API_KEY": proxyKey, "ACCESS_LOG": "false"}
 	for i := 0; i < len(env); i += 2 {
@@ -87,9 +93,9 @@ func newRig(t testing.TB, env ...string) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, store: memory.New()}
+	r := &rig{t: t, store: s}
 	r.idle = sync.NewCond(&r.mu)
-	r.app, err = boot.Open(t.Context(), boot.Options{Config: cfg, Log: slog.New(slog.DiscardHandler), Version: "test",
+	r.app, err = boot.Open(t.Context(), boot.Options{Config: cfg, Log: slog.New(slog.DiscardHandler), Version: "test", Now: now,
 		Openers: map[string]boot.Opener{"memory": func(context.Context, core.Secret, *slog.Logger) (boot.Opened, error) {
 			return boot.Opened{Store: r.store, Where: "memory"}, nil
 		}}})

@@ -11,7 +11,7 @@ import (
 const (
 	benchModel  = "claude-sonnet-4-5"
 	chatModel   = "gpt-5.4-mini" // what the node of chat is asked for
-	poolModel   = "claude-pool"  // what the node of Amazon Q is asked for
+	poolModel   = "pool-model"   // what the node of Amazon Q is asked for
 	mib         = 1 << 20
 	messageSize = 6 << 10 // text of one message in a large body, before escaping
 )
@@ -34,11 +34,11 @@ func streamBody(a api, model string) []byte {
 	head := `{"model":"` + model + `","stream":true,`
 	switch a {
 	case apiChat:
-		return []byte(head + `"max_completion_tokens":256,"stream_options":{"include_usage":true},` + messages)
+		return []byte(head + `"max_completion_tokens":4096,"stream_options":{"include_usage":true},` + messages)
 	case apiResponses:
-		return []byte(head + `"max_output_tokens":256,"store":false,"input":"` + say + `"}`)
+		return []byte(head + `"max_output_tokens":4096,"store":false,"input":"` + say + `"}`)
 	}
-	return []byte(head + `"max_tokens":256,` + messages)
+	return []byte(head + `"max_tokens":4096,` + messages)
 }
 
 // proseBody is a conversation of plain text, exactly size bytes long.

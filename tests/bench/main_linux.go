@@ -69,7 +69,7 @@ func parse(args []string) (*options, error) {
 	var quick bool
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.BoolVar(&quick, "quick", false, "two short rounds: a minute or so, and less exact")
-	f.StringVar(&only, "only", "a,b,c,d,e,f,g,h", "the scenarios to run")
+	f.StringVar(&only, "only", "a,b,c,d,e,f,g,h,i", "the scenarios to run")
 	f.StringVar(&targets, "targets", strings.Join([]string{targetProxy, targetNginx, targetGateway}, ","), "the servers to measure")
 	f.IntVar(&o.rounds, "rounds", 5, "how often each load is driven at each target")
 	f.Float64Var(&o.seconds, "seconds", 2, "how long a load takes")

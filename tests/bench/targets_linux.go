@@ -281,8 +281,8 @@ func (l *lab) startTranslator(ctx context.Context, name string) (*target, error)
 	}
 	t.name = name
 	for _, body := range []string{
-		`{"name":"chat","kind":"openai","wire":"chat","base_url":"http://` + l.openAI + `/v1","api_key":"` + upstreamKey + `"}`,
-		`{"name":"pool","kind":"amazonq","base_url":"http://` + l.amazonQ + `","api_key":"ksk_bench","requests_per_minute":0,"models":["` + poolModel + `"],"model_map":{"` + poolModel + `":"` + benchModel + `"}}`,
+		`{"name":"chat","kind":"openai","wire":"chat","weight":2,"base_url":"http://` + l.openAI + `/v1","api_key":"` + upstreamKey + `"}`,
+		`{"name":"pool","kind":"amazonq","base_url":"http://` + l.amazonQ + `","api_key":"ksk_bench0123456789abcdef","limits":{"requests_per_minute":0},"models":["` + poolModel + `"],"model_map":{"` + poolModel + `":"` + benchModel + `"}}`,
 	} {
 		if _, err := create(ctx, t.addr, "nodes", body); err != nil {
 			return nil, t.child.explain(fmt.Errorf("create node: %w", err))

@@ -23,7 +23,7 @@ func translation(id string, client, node api, goals ...goal) scenario {
 		pass = apiMessages // no client speaks it
 	}
 	return scenario{
-		id: id, title: fmt.Sprintf("streams of %d text deltas from a %s upstream, translated for a %s client, 8 connections",
+		id: id, title: fmt.Sprintf("streams of %d text deltas, upstream %s, translated for a %s client, 8 connections",
 			textDeltas, apiNames[node], apiNames[client]),
 		behaviour: "deltas", drive: closed(8), share: 1,
 		ways:    []way{{pass, pass}, {client, node}},

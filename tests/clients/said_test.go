@@ -16,6 +16,7 @@ type said struct {
 	Stream bool
 	Turns  []string          // "user: ...", "call 1: name {...}", "result 1: ...", in their order
 	Tools  map[string]string // name and schema of those that the client runs
+	Names  []string          // of the tools, in their order
 	Schema string            // of structured output
 
 	ids map[string]int // of the calls, by the order in which they were made
@@ -138,6 +139,8 @@ func (s *said) text(who string, content any) {
 			s.call(str(p["id"]), str(p["name"]), canonical(p["input"]))
 		case "tool_result":
 			s.result(str(p["tool_use_id"]), p["content"])
+		case "tool_reference":
+			s.words(who, "Tool available: "+str(p["tool_name"]))
 		case "thinking", "redacted_thinking":
 		default:
 			s.add(who, canonical(p))
@@ -236,6 +239,7 @@ func (s *said) tools(space string, v any) {
 		case "custom":
 			if t["input_schema"] == nil {
 				s.Tools[name] = free
+				s.Names = append(s.Names, name)
 				continue
 			}
 			fallthrough
@@ -246,6 +250,7 @@ func (s *said) tools(space string, v any) {
 				whole[k] = v
 			}
 			s.Tools[name] = canonical(whole)
+			s.Names = append(s.Names, name)
 		}
 	}
 }

@@ -10,8 +10,10 @@ import (
 	"testing"
 
 	"sluice/shared/core"
+	"sluice/shared/eventstream"
 	"sluice/shared/sse"
 	"sluice/shared/translator"
+	"sluice/shared/translator/amazonq"
 	"sluice/shared/translator/anthropic"
 	"sluice/shared/translator/openaichat"
 	"sluice/shared/translator/responses"
@@ -20,29 +22,40 @@ import (
 type codec interface {
 	translator.Front
 	translator.Back
-	translator.Passer
 }
 
-// dialect is one wire format, with the model that its upstream serves here.
+// dialect is one wire format, with the model that its upstream serves here. That of an upstream alone has no Front.
 type dialect struct {
-	codec
+	translator.Front
+	translator.Back
 	name  string
 	id    core.Dialect
 	model string
 	check func(stream []byte, o checkOptions) (*heard, error)
 }
 
+// dialects are those that clients and upstreams speak.
 func dialects() []*dialect {
+	both := func(c codec, name string, id core.Dialect, model string, check func([]byte, checkOptions) (*heard, error)) *dialect {
+		return &dialect{c, c, name, id, model, check}
+	}
 	return []*dialect{
-		{anthropic.Codec{}, "anthropic", core.DialectAnthropic, "claude-opus-5", checkAnthropic},
-		{openaichat.Codec{}, "chat", core.DialectOpenAIChat, "gpt-5.2", checkChat},
-		{responses.Codec{}, "responses", core.DialectOpenAIResponses, "gpt-5.2", checkResponses},
+		both(anthropic.Codec{}, "anthropic", core.DialectAnthropic, "claude-opus-5", checkAnthropic),
+		both(openaichat.Codec{}, "chat", core.DialectOpenAIChat, "gpt-5.2", checkChat),
+		both(responses.Codec{}, "responses", core.DialectOpenAIResponses, "gpt-5.2", checkResponses),
 	}
 }
 
+// upstreams are all dialects that upstreams speak.
+func upstreams() []*dialect {
+	return append(dialects(), &dialect{Back: amazonq.Codec{}, name: "amazonq", id: core.DialectAmazonQ, model: "claude-sonnet-4.5"})
+}
+
+func (d *dialect) isQ() bool { return d.name == "amazonq" }
+
 func dialectNamed(t testing.TB, name string) *dialect {
 	t.Helper()
-	for _, d := range dialects() {
+	for _, d := range upstreams() {
 		if d.name == name {
 			return d
 		}
@@ -60,7 +73,7 @@ func (p pair) String() string { return p.client.name + "-" + p.upstream.name }
 func pairs() []pair {
 	var ps []pair
 	for _, c := range dialects() {
-		for _, u := range dialects() {
+		for _, u := range upstreams() {
 			if c.name != u.name {
 				ps = append(ps, pair{c, u})
 			}
@@ -73,7 +86,25 @@ func (p pair) target(model string) translator.Target {
 	if model == "" {
 		model = p.upstream.model
 	}
-	return translator.Target{Model: model, Same: p.client.name != "anthropic" && p.upstream.name != "anthropic"}
+	openAI := func(d *dialect) bool { return d.id == core.DialectOpenAIChat || d.id == core.DialectOpenAIResponses }
+	return translator.Target{Model: model, Same: openAI(p.client) && openAI(p.upstream), Conversation: conversation, Profile: profile}
+}
+
+// sent is a request on its way, with the names of tools that it changed.
+type sent struct {
+	*translator.Encoded
+	names map[string]string
+}
+
+// encode writes a request for the upstream, as the gateway does.
+func (p pair) encode(r *translator.Request, model string) (*sent, error) {
+	s := &sent{}
+	if p.upstream.isQ() {
+		r, s.names = r.FitNamesTo(amazonq.Codec{}.Names())
+	}
+	var err error
+	s.Encoded, err = p.upstream.Encode(r, p.target(model))
+	return s, err
 }
 
 // decode reads a client's body. A chat client may send the shape of the Responses API (D49).
@@ -90,6 +121,13 @@ func (p pair) decode(body []byte) (*translator.Request, error) {
 const (
 	replyID = "01hvtest"
 	created = 1_790_000_000
+
+	// what an Amazon Q node has of its own
+	conversation = "7c1a52ec-9d0a-4b52-8b1e-0a4f6d2c9e31"
+	profile      = "arn:aws:codewhisperer:us-east-1:123456789012:profile/AAAABBBBCCCC"
+
+	// guessed is the input's size as long as Amazon Q does not tell it.
+	guessed = 17
 )
 
 func replyOptions(r *translator.Request) translator.ReplyOptions {
@@ -103,33 +141,68 @@ func brokenOff() *translator.Error {
 
 const maxEvent = 32 << 20
 
-// drain feeds a pipe from r and returns all that the client is sent.
-func drain(tb testing.TB, pipe *translator.Pipe, r io.Reader) []byte {
+// batches is a reader of whole events.
+type batches interface {
+	Batch() ([]byte, error)
+	Release()
+}
+
+// drain gives a pipe all that r has, and returns all that the client is sent. Where r ends as a stream should, the pipe is
+// told so.
+func (p pair) drain(tb testing.TB, pipe *translator.Pipe, r io.Reader) []byte {
 	tb.Helper()
-	rd := sse.NewReader(r, maxEvent)
+	out, err := p.feed(tb, pipe, r)
+	if errors.Is(err, io.EOF) {
+		out = append(out, pipe.End()...)
+	}
+	return out
+}
+
+// feed is drain without the end. It returns how the stream ended.
+func (p pair) feed(tb testing.TB, pipe *translator.Pipe, r io.Reader) (out []byte, err error) {
+	tb.Helper()
+	var rd batches = sse.NewReader(r, maxEvent)
+	if p.upstream.isQ() {
+		rd = eventstream.NewReader(r, maxEvent)
+	}
 	defer rd.Release()
-	var out []byte
 	for {
 		batch, err := rd.Batch()
 		if err != nil {
-			if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, eventstream.ErrCorrupt) {
 				tb.Fatalf("reading the upstream's stream: %v", err)
 			}
-			return out
+			return out, err
 		}
 		out = append(out, pipe.Batch(batch)...)
 	}
 }
 
 func (p pair) pipe(r *translator.Request, e translator.Enforce) *translator.Pipe {
-	return translator.NewPipe(p.upstream, p.client.NewSink(replyOptions(r)), e)
+	// The Back itself, not the dialect: a pipe asks it whether it is a Framer.
+	pipe := translator.NewPipe(p.upstream.Back, p.client.NewSink(replyOptions(r)), e)
+	if p.upstream.isQ() {
+		pipe.Guess(guessed)
+	}
+	return pipe
+}
+
+// pipeOf is the pipe of the answer to a request.
+func (p pair) pipeOf(r *translator.Request, s *sent) *translator.Pipe {
+	pipe := p.pipe(r, s.Enforce)
+	pipe.Rename(s.names)
+	return pipe
 }
 
 // whole reads an upstream's answer that was not streamed.
-func (p pair) whole(body []byte, e translator.Enforce) (*translator.Reply, *translator.Builder, error) {
+func (p pair) whole(body []byte, s *sent) (*translator.Reply, *translator.Builder, error) {
 	c := &translator.Collector{}
 	b := translator.NewBuilder(c.Event)
-	b.Enforce(e)
+	b.Enforce(s.Enforce)
+	b.Rename(s.names)
+	if p.upstream.isQ() {
+		b.Guess(guessed)
+	}
 	if err := p.upstream.ReadReply(body, b); err != nil {
 		return nil, b, err
 	}

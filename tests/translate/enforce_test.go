@@ -30,12 +30,12 @@ func TestStopSequencesHeld(t *testing.T) {
 				r := rand.New(rand.NewPCG(13, uint64(i)))
 				text, stop := word(r, 1+r.IntN(20)), []string{word(r, 1+r.IntN(4)), word(r, 1+r.IntN(4))}
 				var stream []byte
-				sink := p.upstream.NewSink(replyOptions(&translator.Request{Model: "m", IncludeUsage: true}))
+				sink := p.upstream.teller()
 				b := translator.NewBuilder(func(e *translator.Event) { stream = sink.Event(stream, e) })
 				answer{parts: []part{{kind: "text", text: text}}, stop: translator.StopEndTurn}.tell(r, b)
 
 				pipe := p.pipe(req, translator.Enforce{Stop: stop})
-				out := slices.Clone(pipe.Batch(stream))
+				out := append(slices.Clone(pipe.Batch(stream)), pipe.End()...)
 				h, err := p.client.check(out, checkOptions{usage: req.IncludeUsage})
 				if err != nil {
 					t.Fatalf("round %d: %v\n%s", i, err, out)

@@ -105,7 +105,7 @@ func someTalk(r *rand.Rand) talk {
 		open = nil
 		for range 1 + r.IntN(3) {
 			if r.IntN(5) == 0 {
-				u.said = append(u.said, fmt.Sprintf("data:image/png;base64,iVBORw0KGgo%03d=", r.IntN(1000)))
+				u.said = append(u.said, fmt.Sprintf("data:image/png;base64,iVBORw0KGgo%04d=", r.IntN(1000)))
 			} else {
 				u.said = append(u.said, text(r))
 			}

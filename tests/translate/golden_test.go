@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"sluice/shared/translator"
+	"sluice/shared/upstream/upstreamtest"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew; read each of them before you keep it")
@@ -22,6 +23,7 @@ var update = flag.Bool("update", false, "write the golden files anew; read each 
 //	request.json        the client's body
 //	model.txt           what the upstream calls the model, where it is not the dialect's usual one
 //	upstream.sse        the upstream's streamed answer
+//	upstream.events     that of Amazon Q, which is its whole answer too; see frames
 //	upstream.json       its whole one
 //	upstream_error.txt  its error: the status in the first line, then the body
 //	request2.json       the client's next body, with "$REPLY" for what it heard
@@ -65,6 +67,23 @@ func (s scene) read(tb testing.TB, name string) []byte {
 	return data
 }
 
+// streamed is the upstream's streamed answer, nil when there is none.
+func (s scene) streamed(tb testing.TB) []byte {
+	tb.Helper()
+	if s.upstream.isQ() {
+		return qFrames(tb, s.read(tb, "upstream.events"))
+	}
+	return s.read(tb, "upstream.sse")
+}
+
+// judge checks what Amazon Q is sent with the checks of its fake.
+func (k *take) judge(t *testing.T, body []byte) {
+	t.Helper()
+	if k.upstream.isQ() {
+		accepted(t, k.q, body)
+	}
+}
+
 // golden compares with a file of the scene; nothing at all has no file.
 func (s scene) golden(t *testing.T, name string, got []byte) {
 	t.Helper()
@@ -90,8 +109,9 @@ func (s scene) golden(t *testing.T, name string, got []byte) {
 // faults that other gateways had. It proves D26, D33-D38, D41-D43, D48 and D49 for translated requests, and D15 for every
 // upstream.
 func TestGolden(t *testing.T) {
+	q := newQ(t)
 	for _, s := range scenes(t) {
-		t.Run(s.String()+"/"+s.name, func(t *testing.T) { s.run(t) })
+		t.Run(s.String()+"/"+s.name, func(t *testing.T) { s.run(t, q) })
 	}
 }
 
@@ -102,14 +122,15 @@ var goldens = [...]string{"error.txt", "upstream_request.json", "dropped.txt", "
 // take is one run of a scene.
 type take struct {
 	scene
+	q    *upstreamtest.AmazonQ // judges what Amazon Q is sent
 	req  *translator.Request
-	enc  *translator.Encoded
+	enc  *sent
 	out  map[string][]byte // by the name of the golden file
 	used usages
 }
 
-func (s scene) run(t *testing.T) {
-	k := &take{scene: s, out: map[string][]byte{}}
+func (s scene) run(t *testing.T, q *upstreamtest.AmazonQ) {
+	k := &take{scene: s, q: q, out: map[string][]byte{}}
 	k.request(t)
 	for _, name := range goldens {
 		s.golden(t, name, k.out[name])
@@ -121,14 +142,15 @@ func (k *take) request(t *testing.T) {
 	step := "decode"
 	if k.req, err = k.decode(k.read(t, "request.json")); err == nil {
 		step = "encode"
-		k.enc, err = k.upstream.Encode(k.req, k.target(k.model))
+		k.enc, err = k.encode(k.req, k.model)
 	}
 	if err != nil {
 		k.out["error.txt"] = []byte(fieldError(t, err, k.client, step))
 		return
 	}
+	k.judge(t, k.enc.Body)
 	k.out["upstream_request.json"] = pretty(t, k.enc.Body)
-	k.out["dropped.txt"] = []byte(dropped(k.enc))
+	k.out["dropped.txt"] = []byte(dropped(k.enc.Encoded))
 	k.answers(t)
 }
 
@@ -137,7 +159,10 @@ func (k *take) answers(t *testing.T) {
 	if body := k.read(t, "upstream.json"); body != nil {
 		second = k.reply(t, body)
 	}
-	if stream := k.read(t, "upstream.sse"); stream != nil {
+	if stream := k.streamed(t); stream != nil {
+		if k.upstream.isQ() {
+			second = k.reply(t, stream)
+		}
 		got := k.stream(t, stream)
 		if second != nil && got != nil && !sameJSON(second, got) {
 			t.Errorf("the next request differs after a streamed answer:\n%s\nafter a whole one:\n%s", got, second)
@@ -224,7 +249,7 @@ func ending(st *translator.Status) string {
 
 // reply is the answer that was not streamed; it returns the next request.
 func (k *take) reply(t *testing.T, body []byte) []byte {
-	r, b, err := k.whole(body, k.enc.Enforce)
+	r, b, err := k.whole(body, k.enc)
 	tokens, estimated := b.Tokens()
 	k.used.Whole = &counted{tokens, estimated, ending(b.Status())}
 	var upstream *translator.Error
@@ -249,8 +274,8 @@ func (k *take) reply(t *testing.T, body []byte) []byte {
 
 // stream is the streamed answer; it returns the next request.
 func (k *take) stream(t *testing.T, stream []byte) []byte {
-	pipe := k.pipe(k.req, k.enc.Enforce)
-	out := drain(t, pipe, bytes.NewReader(stream))
+	pipe := k.pipeOf(k.req, k.enc)
+	out := k.drain(t, pipe, bytes.NewReader(stream))
 	st := pipe.Status()
 	tokens, estimated := pipe.Tokens()
 	k.used.Stream = &counted{tokens, estimated, ending(st)}
@@ -319,9 +344,10 @@ func (k *take) second(t *testing.T, h *heard) []byte {
 	if err != nil {
 		t.Fatalf("the next request: %v\n%s", err, body)
 	}
-	enc, err := k.upstream.Encode(req, k.target(k.model))
+	enc, err := k.encode(req, k.model)
 	if err != nil {
 		t.Fatalf("the next request: %v\n%s", err, body)
 	}
+	k.judge(t, enc.Body)
 	return enc.Body
 }

@@ -18,7 +18,7 @@ func TestKeepAlive(t *testing.T) {
 				t.Fatal(err)
 			}
 			stream := plainStream(t, p.upstream)
-			want := slices.Clone(p.pipe(req, translator.Enforce{}).Batch(stream))
+			want := p.drain(t, p.pipe(req, translator.Enforce{}), bytes.NewReader(stream))
 
 			o := replyOptions(req)
 			first := p.client.AppendKeepAlive(nil, true, o)
@@ -28,7 +28,7 @@ func TestKeepAlive(t *testing.T) {
 			}
 			pipe := p.pipe(req, translator.Enforce{})
 			var held []byte
-			rest := events(stream)
+			rest := p.upstream.events(stream)
 			for !pipe.Status().Content {
 				held = append(held, pipe.Batch(rest[0])...)
 				rest = rest[1:]
@@ -37,6 +37,7 @@ func TestKeepAlive(t *testing.T) {
 			for _, ev := range rest {
 				got = append(got, pipe.Batch(ev)...)
 			}
+			got = append(got, pipe.End()...)
 			h, err := p.client.check(got, checkOptions{usage: req.IncludeUsage})
 			if err != nil {
 				t.Fatalf("%v\n%s", err, got)

@@ -275,7 +275,7 @@ func (a answer) readBack(t *testing.T, round int, d *dialect, stream, whole []by
 		t.Fatalf("round %d: %v\n%s", round, err, stream)
 	}
 	a.same(t, round, &streamed.Reply, stream)
-	reply, _, err := pair{d, d}.whole(whole, translator.Enforce{})
+	reply, _, err := pair{d, d}.whole(whole, &sent{Encoded: &translator.Encoded{}})
 	if err != nil {
 		t.Fatalf("round %d: %v\n%s", round, err, whole)
 	}
@@ -299,7 +299,7 @@ func (a answer) same(t *testing.T, round int, r *translator.Reply, doc []byte) {
 func (a answer) through(t *testing.T, round int, p pair, req *translator.Request, stream []byte) {
 	t.Helper()
 	pipe := p.pipe(req, translator.Enforce{})
-	out := slices.Clone(pipe.Batch(stream))
+	out := append(slices.Clone(pipe.Batch(stream)), pipe.End()...)
 	h, err := p.client.check(out, checkOptions{usage: true})
 	if err != nil {
 		t.Fatalf("round %d, %v: %v\n%s", round, p, err, out)

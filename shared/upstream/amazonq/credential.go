@@ -48,17 +48,19 @@ func ParseCredential(s core.Secret) (Credential, error) {
 		return Credential{}, errors.New("the credential is too long; enter the login's JSON or an API key")
 	}
 	if strings.HasPrefix(raw, keyPrefix) {
-		c := Credential{APIKey: raw}
-		return c, c.check()
+		return checked(Credential{APIKey: raw})
 	}
 	var w wire
 	if !strings.HasPrefix(raw, "{") || json.Unmarshal([]byte(raw), &w) != nil {
 		return Credential{}, errors.New("the credential is neither JSON with refresh_token, client_id and client_secret nor an API key (ksk_...)")
 	}
-	c := Credential{
+	return checked(Credential{
 		RefreshToken: either(w.RefreshToken, w.RefreshToken2), ClientID: either(w.ClientID, w.ClientID2),
 		ClientSecret: either(w.ClientSecret, w.ClientSecret2), APIKey: w.APIKey, Region: w.Region, StartURL: either(w.StartURL, w.StartURL2),
-	}
+	})
+}
+
+func checked(c Credential) (Credential, error) {
 	if err := c.check(); err != nil {
 		return Credential{}, err
 	}
@@ -87,10 +89,6 @@ func (c Credential) check() error {
 	case c.ClientSecret == "":
 		return errors.New("client_secret is missing from the credential")
 	}
-	return c.checkRegion()
-}
-
-func (c Credential) checkRegion() error {
 	if c.Region != "" && !ValidRegion(c.Region) {
 		return errors.New("region of the credential is not the name of a region, such as us-east-1")
 	}

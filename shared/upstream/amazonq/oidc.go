@@ -54,16 +54,14 @@ func (d door) Do(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// nameError makes sure that the SDK can tell an error: by a body that decodes, and by the shape's name, which it reads from a
-// header that relays may drop and which the body gives in OAuth's spelling too.
+// nameError makes sure that the SDK can tell an error: by a body that decodes, without the service's text, and by the shape's
+// name, which it reads from a header that relays may drop and which the body gives in OAuth's spelling too.
 func nameError(h http.Header, body []byte) []byte {
 	var b struct {
 		Type  label `json:"__type"`
 		Error label `json:"error"`
 	}
-	if json.Unmarshal(body, &b) != nil {
-		body = []byte("{}")
-	}
+	_ = json.Unmarshal(body, &b) // a page of HTML names nothing
 	if h.Get("X-Amzn-Errortype") == "" && b.Type == "" {
 		if name := shapeOf(string(b.Error)); name != "" {
 			h.Set("X-Amzn-Errortype", name)
@@ -130,9 +128,10 @@ func judge(err error, grant string) error {
 	}
 	var answer *smithyhttp.ResponseError
 	switch {
+	case is[*smithyhttp.RequestSendError](err): // no answer: the transport's error is within
 	case is[*types.SlowDownException](err):
 		return refusal(upstream.Failure{Class: upstream.RateLimited, RetryAfter: slowCooling}, "asks to slow down")
-	case errors.As(err, &answer):
+	case errors.As(err, &answer) && answer.HTTPStatusCode() != 0:
 		return refusal(upstream.ClassifyStatus(answer.HTTPStatusCode(), answer.Response.Header), "failed")
 	case is[smithy.APIError](err), is[*smithy.DeserializationError](err):
 		return refusal(upstream.Failure{Class: upstream.Server}, "failed")
