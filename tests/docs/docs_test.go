@@ -74,6 +74,7 @@ type session struct {
 	dir    string
 	port   string
 	up     *upstreamtest.Anthropic
+	oidc   *upstreamtest.OIDC // AWS's token service, where every login is confirmed at once
 	server *exec.Cmd
 	out    *output
 	done   chan error
@@ -103,7 +104,9 @@ func newSession(t *testing.T) *session {
 			}
 		}
 	}
-	s := &session{t: t, dir: dir, port: freePort(t), up: upstreamtest.NewAnthropic(t)}
+	s := &session{t: t, dir: dir, port: freePort(t), up: upstreamtest.NewAnthropic(t), oidc: upstreamtest.NewOIDC(t)}
+	s.oidc.Pending(0)
+	s.oidc.SetInterval(1)
 	t.Cleanup(s.stop)
 	return s
 }
@@ -148,7 +151,7 @@ func (s *session) adapt(text string) string {
 func (s *session) command(ctx context.Context, script string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", s.adapt(script))
 	cmd.Dir = s.dir
-	cmd.Env = append(os.Environ(), "PORT="+s.port, "UPSTREAM_BASE_URL="+s.up.URL, "UPSTREAM_ALLOW_PRIVATE=true")
+	cmd.Env = append(os.Environ(), "PORT="+s.port, "UPSTREAM_BASE_URL="+s.up.URL, "UPSTREAM_ALLOW_PRIVATE=true", "AMAZONQ_TOKEN_ENDPOINT="+s.oidc.URL)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return cmd
 }
