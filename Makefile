@@ -40,10 +40,11 @@ check: ## gofmt, vet, staticcheck, tidy, import laws
 	go mod tidy -e -diff # -e: a test-only module of a dependency may be unreachable
 	go mod verify
 	cd tests/clients && go vet ./... && go mod tidy -e -diff
+	cd tests/tokencount && go vet ./... && go mod tidy -e -diff
 	go test ./tests/laws
 
 bench: ## load against the gateway and two yardsticks; prints the table of docs/performance.md
-	go test -run '^$$' -bench . -benchmem ./shared/rawjson ./shared/sse ./shared/router ./shared/gateway ./shared/store/... ./tests/translate
+	go test -run '^$$' -bench . -benchmem ./shared/rawjson ./shared/sse ./shared/router ./shared/gateway ./shared/store/... ./shared/eventstream ./shared/tokencount ./shared/translator/amazonq ./shared/tokens ./tests/translate
 	go run ./tests/bench
 
 bench-limits: ## limits across processes on redis-server and DynamoDB Local: exactness, leases, budgets, totals, CPU
