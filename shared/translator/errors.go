@@ -40,6 +40,9 @@ type Error struct {
 	Code       string // OpenAI's; empty: as the type implies
 	Param      string // OpenAI's; empty: null
 	RetryAfter time.Duration
+	// Raw is the error as the upstream said it within a stream, in the form of its error bodies, for the verdict on its
+	// node; empty: the rest says it all. It never reaches a client.
+	Raw string
 }
 
 // Error implements error.

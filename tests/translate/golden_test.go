@@ -106,8 +106,8 @@ func (s scene) golden(t *testing.T, name string, got []byte) {
 }
 
 // TestGolden compares every byte that the codecs make with what was reviewed by eye. The folders bear the names of the
-// faults that other gateways had. It proves D26, D33-D38, D41-D43, D48 and D49 for translated requests, and D15 for every
-// upstream.
+// faults that other gateways had. It proves D26, D33-D38, D41-D43, D48 and D49 for translated requests, D15 for every
+// upstream, and D27 for Amazon Q.
 func TestGolden(t *testing.T) {
 	q := newQ(t)
 	for _, s := range scenes(t) {
@@ -282,6 +282,9 @@ func (k *take) stream(t *testing.T, stream []byte) []byte {
 	switch {
 	case st.Err != nil && !st.Content: // the gateway answers with a status in place of a stream
 		k.out["reply_error.txt"] = k.errorText(st.Err)
+		return nil
+	case !st.Ended && !st.Content: // likewise
+		k.out["reply_error.txt"] = k.errorText(brokenOff())
 		return nil
 	case !st.Ended:
 		out = append(out, pipe.Fail(brokenOff())...)

@@ -39,6 +39,12 @@ func (e *encoder) collect(c *content, b *translator.Block, at translator.Place) 
 	}
 }
 
+// isBase64 reports whether a JSON string is base64, without which the service cannot read a request at all.
+func isBase64(data translator.Raw) bool {
+	_, err := base64.StdEncoding.DecodeString(data.Text())
+	return err == nil
+}
+
 // formats are the images that the service takes.
 var formats = map[string]string{"image/png": "png", "image/jpeg": "jpeg", "image/jpg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
 

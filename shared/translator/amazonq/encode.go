@@ -131,7 +131,6 @@ var refused = map[string]string{
 	"prompt":               "send the prompt's text",
 	"previous_response_id": "send the whole conversation",
 	"mcp_servers":          "declare their functions as tools",
-	"container":            "leave it out",
 }
 
 // unused are values of fields that ask for nothing.

@@ -59,6 +59,9 @@ func TestEncode_Turns(t *testing.T) {
 			"U \"<system>\\nS\\n</system>\\n\\nhi\"\nA \"\" a=f({\"a\":1})\nU \"(tool results)\" a:success \"x\"\n"},
 		{"system blocks, and one that is new each time", with(user(`"hi"`), `,"system":[{"type":"text","text":"x-anthropic-billing-header: 1"},{"type":"text","text":"S"},{"type":"text","text":" "},{"type":"text","text":"T"}]`),
 			"U \"<system>\\nS\\n\\nT\\n</system>\\n\\nhi\"\n"},
+		{"a prompt below the line that is new each time was lost with it", with(user(`"hi"`), `,"system":[{"type":"text","text":"x-anthropic-billing-header: 1\n\nS\nT"}]`),
+			"U \"<system>\\nS\\nT\\n</system>\\n\\nhi\"\n"},
+		{"as one string", with(user(`"hi"`), `,"system":"x-anthropic-billing-header: 1\u000AS"`), "U \"<system>\\nS\\n</system>\\n\\nhi\"\n"},
 		{"a system message within", with(user(`"hi"`)+`,`+assistant(`"yo"`)+`,{"role":"system","content":"mind"},`+user(`"go"`), ""),
 			"U \"hi\"\nA \"yo\"\nU \"<system>\\nmind\\n</system>\\n\\ngo\"\n"},
 		{"BUG is_error ignored", with(user(`"hi"`)+`,`+assistant(`[`+call("a", "f")+`]`)+`,`+user(`[{"type":"tool_result","tool_use_id":"a","is_error":true,"content":"bad"}]`), aTool),
@@ -216,6 +219,11 @@ func TestEncode_Dropped(t *testing.T) {
 			t.Errorf("%s: dropped %q, enforces %+v", c.why, e.Dropped, e.Enforce)
 		}
 	}
+	think := `{"type":"thinking","thinking":"hm","signature":"sig"}`
+	got, e := shape(t, decode(t, with(user(`"hi"`)+`,`+assistant(`[`+think+`,`+call("a", "f")+`]`)+`,`+assistant(`[{"type":"thinking","thinking":"more","signature":"s2"},{"type":"text","text":"yo"}]`)+`,`+user(`[`+answer("a", "x")+`]`), aTool)))
+	if !reflect.DeepEqual(e.Dropped, []string{"thinking"}) || !strings.Contains(got, `thinks "hm" "sig"`) || strings.Contains(got, "more") {
+		t.Errorf("the thinking of a merged turn that had no place was lost silently: dropped %q, sent %s", e.Dropped, got)
+	}
 	e, err := codec.Encode(decode(t, with(user(`[{"type":"text","text":"hi","cache_control":{"type":"ephemeral"}}]`), "")), translator.Target{Model: "deepseek-3.2"})
 	if err != nil || !reflect.DeepEqual(e.Dropped, []string{"cache_control"}) || strings.Contains(string(e.Body), "cachePoint") {
 		t.Errorf("a model without cache points: %v, %+v", err, e)
@@ -233,7 +241,9 @@ func TestEncode_Refused(t *testing.T) {
 		{"a call cannot be forced", with(user(`"hi"`), aTool+`,"tool_choice":{"type":"any"}`), "tool_choice", "forced"},
 		{"nor a certain one", with(user(`"hi"`), aTool+`,"tool_choice":{"type":"tool","name":"f"}`), "tool_choice", "forced"},
 		{"structured output", with(user(`"hi"`), `,"output_config":{"format":{"type":"json_schema","schema":{}}}`), "output_config.format", "structured"},
-		{"server tools in use", with(user(`"hi"`)+`,`+assistant(`[{"type":"server_tool_use","id":"s","name":"web_search","input":{}}]`)+`,`+user(`"go"`), ""), "messages.1.content.0.type", "server_tool_use"},
+		{"server tools in use", with(user(`"hi"`)+`,`+assistant(`[{"type":"server_tool_use","id":"s","name":"web_search","input":{}}]`)+`,`+user(`"go"`), ""), "messages.1.content.0.type", "server_tool_use (web_search) blocks"},
+		{"a server tool alone", with(user(`"hi"`), `,"tools":[{"type":"web_search_20250305","name":"web_search"}]`), "tools.0", "web_search is a server tool"},
+		{"a server tool chosen", with(user(`"hi"`), `,"tool_choice":{"type":"tool","name":"web_search"},"tools":[{"name":"f","input_schema":{}},{"type":"web_search_20250305","name":"web_search"}]`), "tools.1", "web_search is a server tool"},
 		{"servers of tools", with(user(`"hi"`), `,"mcp_servers":[{"url":"u"}]`), "mcp_servers", "not offered"},
 		{"an image to be fetched", with(user(`[{"type":"image","source":{"type":"url","url":"https://x.example/a.png"}}]`), ""), "messages.0.content.0.source", "base64"},
 		{"an image of nothing", with(user(`[{"type":"image","source":{"type":"base64","media_type":"image/png","data":""}}]`), ""), "messages.0.content.0.source", "empty"},

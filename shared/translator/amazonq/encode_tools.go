@@ -3,6 +3,7 @@ package amazonq
 import (
 	"slices"
 
+	"sluice/shared/core"
 	"sluice/shared/rawjson"
 	"sluice/shared/translator"
 )
@@ -14,9 +15,15 @@ const (
 )
 
 // chooseTools decides which tools are sent. The service cannot be told that one must be called; that none may be is told by
-// sending none.
+// sending none. It runs none itself: one that a client declares beside its own is left out, but where Anthropic's clients
+// declare no other, the request is about it.
 func (e *encoder) chooseTools() {
 	c := e.r.ToolChoice
+	if c != nil && c.Type == translator.ChoiceTool {
+		if t := e.r.Tool(c.Name); t != nil && t.Type == translator.ToolServer {
+			e.serverTool(t)
+		}
+	}
 	if c != nil && (c.Type == translator.ChoiceAny || c.Type == translator.ChoiceTool) {
 		e.fail(c.Place, "", "a call cannot be forced at the upstream that serves this model; leave the choice to the model, and ask for the call in the prompt")
 	}
@@ -33,12 +40,23 @@ func (e *encoder) chooseTools() {
 			}
 		}
 	}
+	if len(e.tools) == 0 && len(e.out.Tools) > 0 && e.r.From == core.DialectAnthropic {
+		e.serverTool(e.r.Tool(e.out.Tools[0]))
+	}
 	e.markTools()
 	for _, t := range e.tools {
 		if d := description(t); units(maxDescription, d) > maxDescription {
 			e.docs = append(e.docs, translator.Join(nil, "", translator.Quote("## "+t.Name+"\n\n"), d))
 		}
 	}
+}
+
+func (e *encoder) serverTool(t *translator.Tool) {
+	name := t.Name
+	if name == "" {
+		name = t.Kind
+	}
+	e.fail(t.Place, "", name+" is a server tool, of which the upstream that serves this model has none; leave it out, or name a model of another upstream")
 }
 
 // markTools counts the cache points behind tools. The last mark covers all tools before it, so one is enough.

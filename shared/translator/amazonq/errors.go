@@ -1,7 +1,9 @@
 package amazonq
 
 import (
+	"bytes"
 	"net/http"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -32,7 +34,19 @@ func (Codec) ParseError(status int, body []byte) *translator.Error {
 
 // streamError reads an exception or an error in a stream, of the name that its frame has.
 func streamError(name string, payload []byte) *translator.Error {
-	return readFailure(name, payload).err(0)
+	e := readFailure(name, payload).err(0)
+	e.Raw = string(typed(name, payload))
+	return e
+}
+
+// typed is an exception's payload with its name in it, as the same error has it in a body of its own.
+func typed(name string, payload []byte) []byte {
+	rest, ok := bytes.CutPrefix(bytes.TrimSpace(payload), []byte{'{'})
+	out := rawjson.AppendString([]byte(`{"__type":`), name)
+	if rest = bytes.TrimSpace(rest); !ok || len(rest) < 2 {
+		return append(out, '}')
+	}
+	return append(append(out, ','), rest...)
 }
 
 func readFailure(name string, body []byte) (f failure) {
@@ -63,7 +77,7 @@ var (
 		"MONTHLY_REQUEST_COUNT":            {Status: http.StatusTooManyRequests, Message: "the upstream account has used up its requests of this month; try again when another account is free"},
 		"OVERAGE_REQUEST_LIMIT_EXCEEDED":   {Status: http.StatusTooManyRequests, Message: "the upstream account has used up its requests of this month and the overage; try again when another account is free"},
 		"DAILY_REQUEST_COUNT":              {Status: http.StatusTooManyRequests, Message: "the upstream account has used up its requests of this day; try again later"},
-		"CONVERSATION_LIMIT_EXCEEDED":      {Status: http.StatusTooManyRequests, Message: "the upstream account has used up its conversations; try again later"},
+		"CONVERSATION_LIMIT_EXCEEDED":      {Status: http.StatusBadRequest, Message: contextFull, Code: translator.CodeContext}, // no quota: each request is a conversation of its own
 		"TEMPORARILY_SUSPENDED":            {Status: http.StatusForbidden, Message: "the upstream account is suspended; the operator must clear this with the service"},
 		"FEATURE_NOT_SUPPORTED":            {Status: http.StatusForbidden, Message: "the upstream account may not use this feature"},
 		"INVALID_MODEL_ID":                 {Status: http.StatusNotFound, Message: "model: the upstream account is not offered this model"},
@@ -106,7 +120,7 @@ func (f failure) err(status int) *translator.Error {
 	}
 	e.Type = translator.ErrorType(e.Status)
 	if e.Message == "" {
-		e.Message = f.words()
+		e.Message = f.words(status)
 	}
 	return &e
 }
@@ -118,6 +132,9 @@ func (f failure) known() translator.Error {
 		return byReason["CONTENT_LENGTH_EXCEEDS_THRESHOLD"]
 	case strings.Contains(low, "unexpectedly high load"):
 		return byReason["INSUFFICIENT_MODEL_CAPACITY"]
+	case f.name == "Validation" && len(low) < 512 && !strings.Contains(low, "conversationstate") &&
+		(strings.Contains(low, "profilearn") || strings.Contains(low, "profile arn") || strings.Contains(low, "arn:aws:codewhisperer:")):
+		return byName["AccessDenied"] // the node's profile, in which the client has no part
 	}
 	if e, ok := byReason[f.reason]; ok {
 		return e
@@ -126,13 +143,17 @@ func (f failure) known() translator.Error {
 }
 
 // words are the service's, unless there are none or they may name an account.
-func (f failure) words() string {
+func (f failure) words(status int) string {
 	m := strings.ToValidUTF8(strings.TrimSpace(f.message), "")
 	switch {
 	case m == "" || strings.Contains(strings.ToLower(m), "arn:"):
-		m = "the upstream reported an error without words for it"
-		if plain(f.name) {
+		switch {
+		case plain(f.name):
 			m = "the upstream reported an error: " + f.name
+		case status >= 400:
+			m = "the upstream answered with status " + strconv.Itoa(status) + " and no message"
+		default:
+			m = "the upstream reported an error without words for it"
 		}
 	case len(m) > maxMessage:
 		n := maxMessage

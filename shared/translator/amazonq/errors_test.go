@@ -33,12 +33,15 @@ func TestParseError(t *testing.T) {
 		{"an expired login", 401, `{"__type":"ExpiredTokenException","message":"The security token included in the request is expired"}`, 401, "authentication_error", "log in again"},
 		{"no such model", 400, `{"__type":"ValidationException","message":"Invalid model.","reason":"INVALID_MODEL_ID"}`, 404, "not_found_error", "model:"},
 		{"a request it does not like", 400, `{"__type":"ValidationException","message":"Improperly formed request."}`, 400, "invalid_request_error", "Improperly formed request."},
-		{"one that names an account", 400, `{"__type":"ValidationException","message":"profile arn:aws:codewhisperer:us-east-1:123456789012:profile/X is bad"}`, 400, "invalid_request_error", "Validation"},
+		{"one that names an account", 400, `{"__type":"ValidationException","message":"customization arn:aws:x:us-east-1:123456789012:y is bad"}`, 400, "invalid_request_error", "Validation"},
+		{"the node's profile was the client's fault", 400, `{"__type":"ValidationException","message":"Invalid profileArn arn:aws:codewhisperer:us-east-1:123456789012:profile/X"}`, 403, "permission_error", "profile"},
+		{"a client's text about profiles is its own", 400, `{"__type":"ValidationException","message":"'profileArn' at 'conversationState.currentMessage'"}`, 400, "invalid_request_error", "profileArn"},
+		{"D15: a conversation's end is no quota", 402, `{"__type":"ServiceQuotaExceededException","message":"m","reason":"CONVERSATION_LIMIT_EXCEEDED"}`, 400, "invalid_request_error", "prompt is too long"},
 		{"the service's failure", 500, `{"__type":"InternalServerException","message":"stack trace"}`, 500, "api_error", "failed"},
-		{"HTML of a proxy", 502, `<html>bad gateway</html>`, 502, "api_error", "without words"},
-		{"nothing", 503, ``, 503, "overloaded_error", "without words"},
+		{"HTML of a proxy", 502, `<html>bad gateway</html>`, 502, "api_error", "and no message"},
+		{"nothing", 503, ``, 503, "overloaded_error", "and no message"},
 		{"a capital letter", 400, `{"Message":"Bad input"}`, 400, "invalid_request_error", "Bad input"},
-		{"a type that is none", 400, `{"__type":"<b>123456789012</b>"}`, 400, "invalid_request_error", "without words"},
+		{"a type that is none", 400, `{"__type":"<b>123456789012</b>"}`, 400, "invalid_request_error", "and no message"},
 	} {
 		t.Run(c.why, func(t *testing.T) {
 			e := codec.ParseError(c.status, []byte(c.body))

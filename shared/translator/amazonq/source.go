@@ -32,7 +32,8 @@ var (
 const (
 	maxToolUses = 1024
 	maxHeld     = 16 << 20 // bytes of text that waits for the end of a call
-	// window is the context of the service's models in tokens, by which the share that an answer reports is counted.
+	// window is the context of most of the service's models in tokens, by which the share that an answer reports is counted.
+	// Those with a larger one are not known here.
 	window = 200_000
 	// maxCount is more tokens than any answer has: larger counts are not believed.
 	maxCount = 1 << 40
@@ -57,7 +58,10 @@ type source struct {
 	b       *translator.Builder
 	started bool
 	said    bool // there was content
+	settled bool // the service counted up the answer, which it does at its end
 	counted bool // the upstream's own count came
+	shared  bool // the input is an estimate by the share of the window
+	sized   bool // that of the output too
 	full    bool // the conversation has filled the model's window
 	calls   []toolUse
 	open    int     // calls that have not ended
@@ -83,9 +87,14 @@ func (s *source) Event(ev sse.Event) error {
 	case "messageMetadataEvent":
 		return s.begin(ev.Data, "utteranceId")
 	case "metadataEvent":
+		s.settled = true
 		return s.usage(ev.Data)
 	case "contextUsageEvent":
+		s.settled = true
 		return s.contextUsage(ev.Data)
+	case "meteringEvent":
+		s.settled = true
+		return nil
 	case "invalidStateEvent":
 		s.b.Fail(streamError("ValidationException", ev.Data))
 		return nil
@@ -95,7 +104,7 @@ func (s *source) Event(ev sse.Event) error {
 	} else if name, is := strings.CutPrefix(string(ev.Name), errorPrefix); is {
 		s.b.Fail(streamError(name, ev.Data))
 	}
-	// The rest says nothing of the answer (meteringEvent, codeReferenceEvent, citationEvent, followupPromptEvent...), or is
+	// The rest says nothing of the answer (codeReferenceEvent, citationEvent, followupPromptEvent...), or is
 	// newer than this codec.
 	return nil
 }
@@ -276,13 +285,16 @@ func (s *source) usage(data []byte) error {
 		return nil
 	}
 	u := s.b.Usage(false)
+	all := u.TotalInput()
 	if count(&u.Input, t[0]) {
-		s.counted = true
+		s.counted, s.shared = true, false
 		u.CacheRead, u.CacheWrite5m = 0, 0
 	}
-	count(&u.CacheRead, t[2])
-	count(&u.CacheWrite5m, t[3])
-	s.b.Usage(count(&u.Output, t[1]) && s.counted)
+	cached := count(&u.CacheRead, t[2])
+	if cached = count(&u.CacheWrite5m, t[3]) || cached; cached && !s.counted { // what was estimated is all of it
+		u.Input, s.shared = max(0, all-u.CacheRead-u.CacheWrite5m), false
+	}
+	s.sized = count(&u.Output, t[1]) && s.counted || s.sized
 	return nil
 }
 
@@ -296,7 +308,10 @@ func count(dst *int64, v rawjson.Value) bool {
 	return true
 }
 
-// contextUsage takes the share of the window that the conversation fills, the only measure that some accounts are given.
+// contextUsage takes the share of the window that the conversation fills, the only measure that some accounts are given. It
+// makes an estimate only where there is neither a count nor the gateway's own guess: that is made from the request itself,
+// while this depends on a window that is known for most models only (with a million tokens it would tell a fifth), has the
+// answer in it, and is rounded.
 func (s *source) contextUsage(data []byte) error {
 	v, err := rawjson.Find(data, "contextUsagePercentage")
 	if err != nil {
@@ -308,17 +323,19 @@ func (s *source) contextUsage(data []byte) error {
 		return nil
 	}
 	s.full = share >= 100
-	if !s.counted {
-		s.b.Usage(false).Input = int64(share / 100 * window)
+	if u := s.b.Usage(false); s.shared || u.TotalInput() == 0 && !s.counted {
+		u.Input, s.shared = int64(share/100*window), true
 	}
 	return nil
 }
 
-// End implements translator.Ender. An answer is whole when it says something and all its calls have ended.
+// End implements translator.Ender. An answer is whole when all its calls have ended, and it says something or was counted up
+// by the service: a model may have nothing to say.
 func (s *source) End() error {
 	if st := s.b.Status(); st.Ended || st.Broken != nil {
 		return nil
 	}
+	s.b.Usage(s.sized) // not before: of an answer that broke off after the counts more came than they tell
 	for i := range s.calls {
 		if c := &s.calls[i]; !c.stopped && !whole(c.input) {
 			return errOpenCall
@@ -326,9 +343,10 @@ func (s *source) End() error {
 	}
 	s.open = 0
 	s.release()
-	if !s.said {
+	if !s.said && !s.settled {
 		return errEmpty
 	}
+	s.start("")
 	reason := translator.StopEndTurn // of an answer with calls the Builder makes tool_use
 	if s.full && len(s.calls) == 0 {
 		reason = translator.StopContext

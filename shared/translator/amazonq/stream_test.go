@@ -130,6 +130,9 @@ var streams = []struct {
 	{"events that say nothing of the answer, or are new", []string{`messageMetadataEvent {"conversationId":"c","utteranceId":"u"}`, `meteringEvent {"usage":0.5,"unit":"credit"}`, `somethingNew {"x":1}`, text("yo"),
 		`codeReferenceEvent {"references":[]}`, `supplementaryWebLinksEvent {}`, `citationEvent {}`, `followupPromptEvent {}`, text("")}, `text "yo"; end_turn`},
 	{"a full window", []string{text("yo"), `contextUsageEvent {"contextUsagePercentage":100.2}`}, `text "yo"; model_context_window_exceeded`},
+	{"nothing to say, counted up by tokens; it was an error", []string{initial, text(""), tokens}, `end_turn`},
+	{"by credits", []string{`meteringEvent {"usage":0.5,"unit":"credit"}`}, `end_turn`},
+	{"by the share of the window", []string{`contextUsageEvent {"contextUsagePercentage":1}`}, `end_turn`},
 	{"escapes", []string{text(`\u5929\n\"`)}, `text "\u5929\n\""; end_turn`},
 }
 
@@ -159,7 +162,7 @@ func TestSource_Broken(t *testing.T) {
 		words  string
 	}{
 		{"nothing", nil, "without any content"},
-		{"nothing but a beginning and counts", []string{initial, tokens, text("")}, "without any content"},
+		{"nothing but a beginning", []string{initial, `messageMetadataEvent {"utteranceId":"u"}`, text("")}, "without any content"},
 		{"the end of a call is missing", []string{text("t"), use("a", `"{\"x\""`, "")}, "within a tool call"},
 		{"all of a call's input is missing", []string{use("a", "", "")}, "within a tool call"},
 		{"a call goes on after its end", []string{use("a", `"{}"`, stop), use("a", `"{}"`, "")}, "after its end"},
@@ -259,6 +262,8 @@ func TestSource_Usage(t *testing.T) {
 		{"counts win over the share of the window, before", []string{text("x"), `contextUsageEvent {"contextUsagePercentage":50}`, tokens}, core.Tokens{Input: 10, CacheRead: 20, CacheWrite5m: 3, Output: 7}, false},
 		{"and after", []string{text("x"), tokens, `contextUsageEvent {"contextUsagePercentage":50}`}, core.Tokens{Input: 10, CacheRead: 20, CacheWrite5m: 3, Output: 7}, false},
 		{"BUG usage 0: the share of the window is an estimate", []string{text("12345678"), `contextUsageEvent {"contextUsagePercentage":1.5}`}, core.Tokens{Input: 3000, Output: 2}, true},
+		{"the share of the window that comes last", []string{text("12345678"), `contextUsageEvent {"contextUsagePercentage":1.5}`, `contextUsageEvent {"contextUsagePercentage":2}`}, core.Tokens{Input: 4000, Output: 2}, true},
+		{"counts without the input's are not added to the share", []string{text("12345678"), `contextUsageEvent {"contextUsagePercentage":1.5}`, `metadataEvent {"tokenUsage":{"outputTokens":5,"cacheReadInputTokens":1000}}`, `contextUsageEvent {"contextUsagePercentage":2}`}, core.Tokens{Input: 2000, CacheRead: 1000, Output: 5}, true},
 		{"nothing", []string{text("12345678")}, core.Tokens{Output: 2}, true},
 		{"counts that cannot be", []string{text("12345678"), `metadataEvent {"tokenUsage":{"uncachedInputTokens":-1,"outputTokens":9e30}}`, `contextUsageEvent {"contextUsagePercentage":-7}`}, core.Tokens{Output: 2}, true},
 		{"no counts", []string{text("12345678"), `metadataEvent {}`, `contextUsageEvent {}`}, core.Tokens{Output: 2}, true},
@@ -269,6 +274,28 @@ func TestSource_Usage(t *testing.T) {
 		}
 		if got, est := l.b.Tokens(); got != c.want || est != c.estimated || l.c.Reply.Usage.Tokens != c.want {
 			t.Errorf("%s: %+v %v, in the answer %+v", c.why, got, est, l.c.Reply.Usage.Tokens)
+		}
+	}
+}
+
+// The gateway's own count was replaced by the share of a window that not every model has.
+func TestSource_GuessBeforeShare(t *testing.T) {
+	for _, c := range []struct {
+		why    string
+		events []string
+		want   core.Tokens
+	}{
+		{"the guess stays", []string{text("12345678"), `contextUsageEvent {"contextUsagePercentage":50}`}, core.Tokens{Input: 700, Output: 2}},
+		{"the service's count does not", []string{text("12345678"), `contextUsageEvent {"contextUsagePercentage":50}`, tokens}, core.Tokens{Input: 10, CacheRead: 20, CacheWrite5m: 3, Output: 7}},
+		{"what was cached is part of it", []string{text("12345678"), `metadataEvent {"tokenUsage":{"cacheReadInputTokens":600}}`}, core.Tokens{Input: 100, CacheRead: 600, Output: 2}},
+	} {
+		l := newListener()
+		l.b.Guess(700)
+		if err := l.feed(stream(t, c.events...)); err != nil {
+			t.Fatalf("%s: %v", c.why, err)
+		}
+		if got, _ := l.b.Tokens(); got != c.want {
+			t.Errorf("%s: %+v", c.why, got)
 		}
 	}
 }

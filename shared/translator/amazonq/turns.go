@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"sluice/shared/core"
+	"sluice/shared/rawjson"
 	"sluice/shared/translator"
 )
 
@@ -146,10 +147,15 @@ func (e *encoder) assistant(t *turn, m *translator.Message) {
 		case translator.BlockToolUse:
 			e.call(t, b)
 		case translator.BlockThinking, translator.BlockRedacted:
-			// A message has room for one. Signatures are good on all platforms that serve Anthropic's models; other thinking
-			// means nothing to them.
-			if t.thinking == nil && e.claude && b.Native() {
+			// Signatures are good on all platforms that serve Anthropic's models; other thinking means nothing to them. A message
+			// has room for one, and two cannot be made one: the signature is over its own words. The first stays, from which the
+			// turn began.
+			switch {
+			case !e.claude || !b.Native() || b.Type != translator.BlockThinking && !isBase64(b.Signature):
+			case t.thinking == nil:
 				t.thinking = b
+			default:
+				e.out.Drop("thinking")
 			}
 		case translator.BlockOther:
 			e.other(b)
@@ -360,8 +366,8 @@ func (e *encoder) system() (t turn) {
 	for i := range e.r.System {
 		b := &e.r.System[i]
 		t.mark = e.mark(b.CacheControl) || t.mark
-		if !blank(b.Text) && !strings.HasPrefix(string(b.Text), billing) {
-			parts = append(parts, b.Text)
+		if text := unbilled(b.Text); !blank(text) {
+			parts = append(parts, text)
 		}
 	}
 	if len(parts) > 0 {
@@ -374,9 +380,18 @@ func (e *encoder) system() (t turn) {
 	return t
 }
 
-// billing begins a system block that changes with every request: sent on, it would spoil the prompt cache, and it is not for
-// other companies' upstreams.
+// billing begins a line at the head of a system block that changes with every request: sent on, it would spoil the prompt
+// cache, and it is not for other companies' upstreams.
 const billing = `"x-anthropic-billing-header:`
+
+// unbilled is a system block without that line. What follows it is the client's prompt.
+func unbilled(text translator.Raw) translator.Raw {
+	if !strings.HasPrefix(string(text), billing) {
+		return text
+	}
+	_, rest, _ := strings.Cut(text.Text(), "\n")
+	return translator.Quote(strings.TrimLeft(rest, "\r\n"))
+}
 
 // placeMarks keeps as many cache points as the models take, the last ones, which cover the most.
 func (e *encoder) placeMarks() {
@@ -401,7 +416,13 @@ func (e *encoder) bound(p translator.Place, most int, parts ...translator.Raw) {
 
 // other refuses a block of a tool that another upstream runs.
 func (e *encoder) other(b *translator.Block) {
-	message := b.Kind + " blocks have no place at the upstream that serves this model; leave them and their server tool out"
+	kind := b.Kind
+	if name, err := rawjson.Find(b.Raw, "name"); err == nil {
+		if text, _ := name.Text(); text != "" && len(text) <= maxID {
+			kind += " (" + text + ")"
+		}
+	}
+	message := kind + " blocks have no place at the upstream that serves this model; leave them and their server tool out"
 	if e.r.From == core.DialectOpenAIResponses {
 		message = "this item has no place at the upstream that serves this model; leave it and its tool out"
 	}

@@ -199,7 +199,7 @@ func (d *decoder) settings(v *[fCount]rawjson.Value) {
 		r.Thinking = &translator.Thinking{
 			Type:    d.word(at, "type", m[0], "adaptive", "enabled", "disabled", "between_tools"),
 			Budget:  d.opt(at, "budget_tokens", m[1], rawjson.Number),
-			Display: d.word(at, "display", m[2], "summarized", "omitted"),
+			Display: d.word(at, "display", m[2], "summarized", "omitted", "highlights", "updates"),
 		}
 		if r.Thinking.Type == "enabled" {
 			d.need(at, "budget_tokens", m[1], rawjson.Number)
