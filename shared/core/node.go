@@ -33,7 +33,8 @@ type Node struct {
 	Kind         Kind              `json:"kind"`
 	BaseURL      string            `json:"base_url"`
 	Credential   Sealed            `json:"credential,omitempty"`
-	Weight       int               `json:"weight"` // tier: the smaller number is preferred
+	Own          bool              `json:"own,omitempty"` // the account set Credential itself and may move it; false: an administrator did, or it is not known
+	Weight       int               `json:"weight"`        // tier: the smaller number is preferred
 	Models       []string          `json:"models,omitempty"`
 	ModelMap     map[string]string `json:"model_map,omitempty"` // name asked for -> name sent
 	Limits       Limits            `json:"limits,omitzero"`
@@ -78,13 +79,14 @@ const (
 type NodeToken struct {
 	Node    string    `json:"node"`
 	Account string    `json:"account"`
-	Origin  string    `json:"origin"`            // hash of the node credential that it comes from: another credential makes it void
+	Origin  string    `json:"origin"`            // hash of the part of the node credential that it comes from: another makes it void
 	Access  Sealed    `json:"access,omitempty"`  // empty: none yet
 	Refresh Sealed    `json:"refresh,omitempty"` // the latest; empty: the credential's own
 	Made    time.Time `json:"made_at,omitzero"`  // when Access was received
 	Expires time.Time `json:"expires_at,omitzero"`
-	Fence   int64     `json:"fence,omitempty"` // of the lease under which it was written
-	Lost    bool      `json:"lost,omitempty"`  // the token service refuses Refresh: only another credential helps
+	Fence   int64     `json:"fence,omitempty"`   // of the lease under which it was written
+	Lost    bool      `json:"lost,omitempty"`    // the token service refuses Refresh: only an edited credential, or an operator's call, helps
+	LostBy  string    `json:"lost_by,omitempty"` // hash of the whole credential that was refused
 	// Edited is the node's UpdatedAt as its writer knew it: who knows an older node, and another credential, stands back.
 	Edited time.Time `json:"edited_at,omitzero"`
 }

@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"maps"
+	"time"
 
 	"sluice/shared/core"
 )
@@ -84,29 +85,85 @@ func (n *Node) adopt(saved *core.NodeState, changes int64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
-	case n.changes.Load() != changes || n.cleared.Load():
+	case n.changes.Load() != changes || n.own.cleared || n.saving:
 	case !n.dirty.Load():
 		n.state.Store(saved)
 	case saved != nil:
-		own := merged(*n.state.Load(), saved)
+		own := merged(n.now(), n.own, saved)
 		n.state.Store(&own)
 	}
 }
 
-// merged is what this process knows of a node, with the cool-downs that others saved: of the same model the longer counts.
-func merged(own core.NodeState, saved *core.NodeState) core.NodeState {
-	if own.Blocked == "" {
-		own.Blocked = saved.Blocked // only Clear ends it
+// learnt is what this process did since its last save to what only time or a person ends. All else that it remembers of
+// that comes from the store, where it may have ended since: it must not come back with the next save.
+type learnt struct {
+	cleared bool                 // first of all: what others saved is forgiven, too
+	resumed bool                 // after that: what others saved of the cool-down for all models
+	lifted  string               // and of this block
+	blocked string               // and then it was blocked,
+	cooled  map[string]time.Time // and cooled
+}
+
+// cool notes a cool-down, of which now are all.
+func (l *learnt) cool(model string, until time.Time, now map[string]time.Time) {
+	if !now[model].Equal(until) {
+		model = "" // the router keeps no more models apart
 	}
-	if len(saved.Cooling) == 0 {
-		return own
+	if l.cooled == nil {
+		l.cooled = make(map[string]time.Time)
 	}
-	both := maps.Clone(saved.Cooling)
-	for model, until := range own.Cooling {
-		if until.After(both[model]) {
-			both[model] = until
+	maps.DeleteFunc(l.cooled, func(m string, _ time.Time) bool { _, ok := now[m]; return !ok })
+	l.cooled[model] = until
+}
+
+// then is l and what came after it.
+func (l learnt) then(later learnt) learnt {
+	if later.cleared {
+		return later
+	}
+	l.resumed = l.resumed || later.resumed
+	if later.lifted != "" {
+		l.lifted = later.lifted
+		if l.blocked == later.lifted {
+			l.blocked = ""
 		}
 	}
-	own.Cooling = both
-	return own
+	if later.blocked != "" {
+		l.blocked = later.blocked
+	}
+	cooled := maps.Clone(l.cooled)
+	if later.resumed {
+		delete(cooled, "")
+	}
+	l.cooled = longer(cooled, later.cooled)
+	return l
+}
+
+// merged is what this process knows of a node, with what others saved: that it is blocked, and cool-downs.
+func merged(now core.NodeState, own learnt, saved *core.NodeState) core.NodeState {
+	now.Blocked, now.Cooling = own.blocked, nil
+	if !own.cleared {
+		if now.Blocked == "" && saved.Blocked != own.lifted {
+			now.Blocked = saved.Blocked
+		}
+		now.Cooling = maps.Clone(saved.Cooling)
+		if own.resumed {
+			delete(now.Cooling, "")
+		}
+	}
+	now.Cooling = longer(now.Cooling, own.cooled)
+	return now
+}
+
+// longer adds cool-downs to those of a, which it may change: of the same model the longer counts.
+func longer(a, b map[string]time.Time) map[string]time.Time {
+	if a == nil {
+		return maps.Clone(b)
+	}
+	for model, until := range b {
+		if until.After(a[model]) {
+			a[model] = until
+		}
+	}
+	return a
 }

@@ -5,6 +5,7 @@ package health
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,7 +40,8 @@ type Node struct {
 	save        sync.Mutex   // orders saves
 	dirty       atomic.Bool
 	changes     atomic.Int64 // made by this process
-	cleared     atomic.Bool  // since the last save: what others cooled is forgiven, too
+	saving      bool         // under mu: what the store has is older than the state
+	own         learnt       // under mu
 }
 
 // Node returns the node's state, read from the store on first sight. A store that cannot be read counts as "nothing
@@ -85,9 +87,24 @@ func (t *Tracker) Forget(ctx context.Context, id string) error {
 // Clear forgives a node everything: it was enabled, or its address or credential changed.
 func (t *Tracker) Clear(ctx context.Context, id, account string) error {
 	n := t.Node(ctx, id, account)
-	n.cleared.Store(true)
-	n.change(func(core.NodeState) core.NodeState { return core.NodeState{} })
+	n.change(func(core.NodeState) core.NodeState {
+		n.own = learnt{cleared: true}
+		return core.NodeState{}
+	})
 	n.trial.Store(0)
+	return t.Save(ctx, n)
+}
+
+// EndCooling ends the cool-down of a node for all models, and nothing else: the upstream says that there is quota left.
+func (t *Tracker) EndCooling(ctx context.Context, id, account string) error {
+	n := t.Node(ctx, id, account)
+	n.change(func(s core.NodeState) core.NodeState {
+		n.own.resumed = true
+		delete(n.own.cooled, "")
+		s.Cooling = maps.Clone(s.Cooling) // the old one is shared
+		delete(s.Cooling, "")
+		return s
+	})
 	return t.Save(ctx, n)
 }
 
@@ -98,29 +115,51 @@ func (t *Tracker) Save(ctx context.Context, n *Node) error {
 	}
 	n.save.Lock()
 	defer n.save.Unlock()
-	if !n.dirty.Swap(false) {
+	now, own, ok := n.unsaved()
+	if !ok {
 		return nil
 	}
-	now, cleared := n.State(), n.cleared.Swap(false)
 	_, err := t.states.Upsert(ctx, n.id, func(s *core.NodeState) error {
-		var own core.NodeState
-		if now != nil {
-			own = *now
-		}
-		if !cleared {
-			own = merged(own, s)
-		}
-		*s = own
+		*s = merged(now, own, s)
 		s.Node, s.Account = n.id, n.account
 		return nil
 	})
+	n.mu.Lock()
+	n.saving = false
+	n.changes.Add(1) // what was read before is older than what was written
+	n.mu.Unlock()
 	if err != nil {
-		if cleared {
-			n.cleared.Store(true)
-		}
-		n.dirty.Store(true)
+		n.notSaved(own)
 	}
 	return err
+}
+
+// unsaved takes what there is to save; false when there is nothing.
+func (n *Node) unsaved() (now core.NodeState, own learnt, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.dirty.Swap(false) {
+		return now, own, false
+	}
+	n.saving = true
+	own, n.own = n.own, learnt{}
+	return n.now(), own, true
+}
+
+// notSaved gives back what unsaved took: it stands before what was learnt meanwhile.
+func (n *Node) notSaved(own learnt) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.own = own.then(n.own)
+	n.dirty.Store(true)
+}
+
+// now is the state, the zero one when nothing is known.
+func (n *Node) now() core.NodeState {
+	if s := n.state.Load(); s != nil {
+		return *s
+	}
+	return core.NodeState{}
 }
 
 // State returns what is known, nil when nothing is. It is shared: read only.
@@ -163,11 +202,7 @@ func (n *Node) End(trial bool) {
 func (n *Node) change(f func(core.NodeState) core.NodeState) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	var s core.NodeState
-	if p := n.state.Load(); p != nil {
-		s = *p
-	}
-	s = f(s)
+	s := f(n.now())
 	s.Node, s.Account = n.id, n.account
 	n.state.Store(&s)
 	n.changes.Add(1)
@@ -208,14 +243,36 @@ func (t *Tracker) Blocked(n *Node, name, why, reason string, now time.Time) {
 		return
 	}
 	n.change(func(s core.NodeState) core.NodeState {
+		n.own.blocked = why
 		s.Blocked, s.LastError, s.LastErrAt = why, reason, now
 		return s
 	})
 	t.log.Error("node blocked: it gets no request until someone acts", "account", n.account, "node", name, "node_id", n.id, "why", why, "reason", reason)
 }
 
+// Unblocked ends a block, if it is the one that why says: what it waited for has come about, though nobody said so.
+func (t *Tracker) Unblocked(n *Node, name, why string) {
+	var ended bool
+	n.change(func(s core.NodeState) core.NodeState {
+		if ended = s.Blocked == why; ended {
+			s.Blocked, n.own.lifted = "", why
+			if n.own.blocked == why {
+				n.own.blocked = ""
+			}
+		}
+		return s
+	})
+	if ended {
+		t.log.Info("node unblocked", "account", n.account, "node", name, "node_id", n.id, "why", why)
+	}
+}
+
 // Cooled records a 429 for a model ("" for all).
 func (t *Tracker) Cooled(n *Node, name, model string, until time.Time, reason string, now time.Time) {
-	n.change(func(s core.NodeState) core.NodeState { return router.Cooled(s, model, until, reason, now) })
+	n.change(func(s core.NodeState) core.NodeState {
+		s = router.Cooled(s, model, until, reason, now)
+		n.own.cool(model, until, s.Cooling)
+		return s
+	})
 	t.log.Warn("node is cooling down", "account", n.account, "node", name, "node_id", n.id, "model", model, "until", until.UTC().Format(time.RFC3339))
 }

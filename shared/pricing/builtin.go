@@ -57,6 +57,7 @@ func builtin() []Row {
 		{Model: "claude-haiku-5-5", Rates: usd(100, 500, 10, 125, 200), LongOver: 100_000, Long: usd(500, 2_500, 50, 625, 1_000), Source: vendor},
 		{Model: "claude-sonnet-4-6", Rates: sonnet4, Source: derived2},
 		{Model: "claude-sonnet-4-5", Rates: sonnet4, Source: derived2},
+		{Model: "claude-sonnet-4", Rates: sonnet4, Source: derived2},
 		{Model: "claude-haiku-4-5", Rates: usd(1_000, 5_000, 100, 1_250, 2_000), Source: derived},
 	}
 }

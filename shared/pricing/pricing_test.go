@@ -42,6 +42,7 @@ func TestBuiltin(t *testing.T) {
 		{"claude-sonnet-5", 2, 10, 0.2, 2.5, 4, "quoted", november},
 		{"claude-sonnet-4-6", 3, 15, 0.3, 3.75, 6, "quoted; cache classes computed", november},
 		{"claude-sonnet-4-5", 3, 15, 0.3, 3.75, 6, "quoted; cache classes computed", november},
+		{"claude-sonnet-4", 3, 15, 0.3, 3.75, 6, "the older proxy's price list; cache classes computed", november},
 		{"claude-haiku-4-5", 1, 5, 0.1, 1.25, 2, "vendor; cache classes computed", november},
 	} {
 		for i, want := range []float64{c.in, c.out, c.read, c.write5m, c.write1h} {

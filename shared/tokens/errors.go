@@ -29,7 +29,7 @@ func replaced() error {
 // again before a pause is over.
 func (v *Vault) failing(e *entry, t upstream.Target, w want, err error) (core.Secret, error) {
 	f := upstream.ClassifyError(err)
-	wait := failedPause
+	wait, refusals := failedPause, 0
 	switch f.Class {
 	case upstream.RateLimited:
 		f.All = true // every model needs the token
@@ -40,9 +40,13 @@ func (v *Vault) failing(e *entry, t upstream.Target, w want, err error) (core.Se
 	case upstream.OK, upstream.Stopped:
 		f.Class = upstream.Connection
 	}
+	if f.Class == upstream.Credential { // it may pass, but not by being asked every few seconds
+		refusals = min(e.state.Load().refusals+1, 8)
+		wait = min(failedPause<<(refusals-1), maxPause)
+	}
 	f.Reason = "no new access token: " + f.Reason
 	now := v.o.Now()
-	e.set(func(s *state) { s.failure, s.retry = &f, now.Add(wait) })
+	e.set(func(s *state) { s.failure, s.retry, s.refusals = &f, now.Add(wait), refusals })
 	if k := e.state.Load().tok; w.bridges(k, now) && !w.leave && w.since.IsZero() {
 		v.o.Log.Warn("a node's access token could not be refreshed; the present one is used while it lasts", "node", t.Node.ID, "until", k.expires,
 			"reason", f.Reason)
@@ -60,7 +64,7 @@ func (v *Vault) storeAway(ctx context.Context, e *entry, t upstream.Target, w wa
 	now := v.o.Now()
 	f := upstream.Failure{Class: upstream.RateLimited, All: true, RetryAfter: heldPause, Reason: "the gateway's store cannot be reached to refresh the access token"}
 	e.set(func(s *state) {
-		s.failure, s.retry = &f, now.Add(heldPause)
+		s.failure, s.retry, s.refusals = &f, now.Add(heldPause), 0
 	})
 	v.o.Log.Warn("a node's access token cannot be refreshed without the store", "node", t.Node.ID, "error", err, "retry", heldPause.String())
 	if k := e.state.Load().tok; w.bridges(k, now) && w.since.IsZero() && !w.leave {

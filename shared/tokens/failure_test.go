@@ -345,8 +345,7 @@ func TestServiceAway(t *testing.T) {
 		"throttled":     {&upstream.Error{Failure: upstream.Failure{Class: upstream.RateLimited, RetryAfter: 30 * time.Second}}, upstream.RateLimited, 30 * time.Second},
 		"throttled for a day": {&upstream.Error{Failure: upstream.Failure{Class: upstream.RateLimited, RetryAfter: 24 * time.Hour}}, upstream.RateLimited,
 			3 * time.Minute},
-		"another 400": {&upstream.Error{Failure: upstream.Failure{Class: upstream.ClientFault, Status: 400}}, upstream.Credential, 10 * time.Second},
-		"silence":     {context.DeadlineExceeded, upstream.Timeout, 10 * time.Second},
+		"silence": {context.DeadlineExceeded, upstream.Timeout, 10 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

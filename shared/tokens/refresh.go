@@ -28,8 +28,7 @@ func (v *Vault) obtain(ctx context.Context, t upstream.Target, w want) (core.Sec
 			return core.Secret{}, err
 		}
 	}
-	defer func() { e.turn <- struct{}{} }()
-	return v.inTurn(ctx, e, t, w)
+	return v.run(ctx, e, t, w)
 }
 
 func queue(ctx context.Context, e *entry) error {
@@ -47,20 +46,10 @@ func queue(ctx context.Context, e *entry) error {
 
 // inTurn does what can be done without the lease.
 func (v *Vault) inTurn(ctx context.Context, e *entry, t upstream.Target, w want) (core.Secret, error) {
-	s := e.state.Load()
-	if s == nil || s.credential != t.Credential {
-		if s != nil && t.Node.UpdatedAt.Before(s.edited) {
-			return core.Secret{}, replaced()
-		}
-		if s != nil && s.debt != nil { // nobody needs the old credential's token any more
-			v.release(context.WithoutCancel(ctx), e, t)
-		}
-		s = &state{credential: t.Credential, edited: t.Node.UpdatedAt}
-		if key, ok := v.o.Static(t.Credential); ok {
-			s.tok = &token{access: key, fixed: true}
-		}
-		e.state.Store(s)
+	if !v.take(ctx, e, t) {
+		return core.Secret{}, replaced()
 	}
+	s := e.state.Load()
 	if s.tok != nil && s.tok.fixed {
 		if !w.allows(s.tok) {
 			return core.Secret{}, failed(upstream.Failure{Class: upstream.Credential, Reason: "the upstream refuses the API key"})
@@ -77,9 +66,9 @@ func (v *Vault) inTurn(ctx context.Context, e *entry, t upstream.Target, w want)
 	switch {
 	case w.met(s.tok, now):
 		return s.tok.access, nil
-	case s.lost != nil && now.Before(s.lost.look):
+	case s.lost != nil && now.Before(s.lost.look) && !w.tries(s.lost):
 		return core.Secret{}, loginNeeded()
-	case now.Before(s.retry) && !w.eager:
+	case now.Before(s.retry) && (!w.eager || w.leave && s.refusals > 0):
 		if w.bridges(s.tok, now) {
 			return s.tok.access, nil
 		}
@@ -92,6 +81,28 @@ func (v *Vault) inTurn(ctx context.Context, e *entry, t upstream.Target, w want)
 		}
 	}
 	return v.fetch(ctx, e, t, w)
+}
+
+// take makes the state one of the target's credential. It reports false for a credential that was replaced meanwhile.
+func (v *Vault) take(ctx context.Context, e *entry, t upstream.Target) bool {
+	s := e.state.Load()
+	if s != nil && s.credential == t.Credential {
+		return true
+	}
+	if s != nil && t.Node.UpdatedAt.Before(s.edited) {
+		return false
+	}
+	next := state{credential: t.Credential, origin: v.origin(t.Credential), edited: t.Node.UpdatedAt}
+	if s != nil && s.origin == next.origin { // the same login: its tokens stay, and what went wrong may be right now
+		next.tok, next.debt = s.tok, s.debt
+	} else if s != nil && s.debt != nil { // nobody needs the old credential's token any more
+		v.release(context.WithoutCancel(ctx), e, t)
+	}
+	if key, ok := v.o.Static(t.Credential); ok {
+		next.tok = &token{access: key, fixed: true}
+	}
+	e.state.Store(&next)
+	return true
 }
 
 // fetch reads the document until it has what is wanted, or the lease to make it can be had.
@@ -145,14 +156,22 @@ func (v *Vault) adopt(ctx context.Context, e *entry, t upstream.Target, w want, 
 		switch {
 		case d.stale:
 			return core.Secret{}, true, replaced()
+		case (d.lost || s.lost != nil && s.lost.tried == d.refresh) && w.tries(s.lost):
+			e.set(func(s *state) { s.tok = nil })
 		case d.lost || s.lost != nil && s.lost.tried == d.refresh:
 			if !d.lost {
 				v.markLost(ctx, e, t, d) // it could not be saved when it was found
 			}
-			e.set(func(s *state) { s.tok, s.lost = nil, &loss{tried: d.refresh, look: now.Add(failedPause)} })
+			e.set(func(s *state) {
+				found := time.Time{}
+				if s.lost != nil {
+					found = s.lost.found
+				}
+				s.tok, s.lost = nil, &loss{tried: d.refresh, found: found, look: now.Add(failedPause)}
+			})
 			return core.Secret{}, true, loginNeeded()
 		case d.tok != nil && (s.tok == nil || s.tok.access != d.tok.access):
-			e.set(func(s *state) { s.tok, s.retry, s.failure, s.lost = d.tok, time.Time{}, nil, nil })
+			e.set(func(s *state) { s.tok, s.retry, s.failure, s.refusals, s.lost = d.tok, time.Time{}, nil, 0, nil })
 		case s.lost != nil:
 			e.set(func(s *state) { s.lost = nil })
 		}
@@ -203,7 +222,8 @@ func (v *Vault) hold(ctx context.Context, e *entry, t upstream.Target, w want, f
 }
 
 // secondTry is for a refresh token that was refused. When the document has another one meanwhile, its token is taken, or
-// that one tried, once; else the login has ended. d becomes what was read.
+// that one tried, once; for an operator the credential's own is tried as well. Else the login has ended. d becomes what was
+// read.
 func (v *Vault) secondTry(ctx context.Context, e *entry, t upstream.Target, w want, d *record) (core.Secret, bool, upstream.Grant, error) {
 	again, err := v.read(ctx, t)
 	if err != nil { // nothing is known for sure: the next call will ask again
@@ -220,9 +240,19 @@ func (v *Vault) secondTry(ctx context.Context, e *entry, t upstream.Target, w wa
 			return core.Secret{}, false, grant, err
 		}
 	}
+	if w.again && !d.refresh.IsZero() {
+		grant, err := v.o.Refresh(ctx, t.Credential, core.Secret{}, *t.Node)
+		if err == nil && grant.Refresh.IsZero() {
+			d.refresh = core.Secret{} // the one that is good
+		}
+		if !errors.Is(err, upstream.ErrInvalidGrant) {
+			return core.Secret{}, false, grant, err
+		}
+	}
 	v.markLost(ctx, e, t, d)
 	e.set(func(s *state) {
-		s.tok, s.failure, s.lost = nil, nil, &loss{tried: d.refresh, look: v.o.Now().Add(failedPause)}
+		now := v.o.Now()
+		s.tok, s.failure, s.refusals, s.lost = nil, nil, 0, &loss{tried: d.refresh, found: now, look: now.Add(failedPause)}
 	})
 	return core.Secret{}, true, upstream.Grant{}, loginNeeded()
 }
@@ -243,7 +273,7 @@ func (v *Vault) markLost(ctx context.Context, e *entry, t upstream.Target, d *re
 			*cur = core.NodeToken{Node: t.Node.ID, Account: t.Node.Account, Origin: d.origin, Fence: cur.Fence}
 		}
 		// the fence stays: this is no newer token, and one that another instance could not save yet may take its place
-		cur.Access, cur.Lost, cur.Edited = "", true, t.Node.UpdatedAt
+		cur.Access, cur.Lost, cur.LostBy, cur.Edited = "", true, v.o.Box.Hash(t.Credential.Reveal()), later(cur.Edited, t.Node.UpdatedAt)
 		return nil
 	})
 	if err != nil && !errors.Is(err, errOvertaken) {
@@ -262,14 +292,15 @@ func (v *Vault) keep(own context.Context, e *entry, t upstream.Target, w want, d
 	}
 	node := t.Node.ID
 	owed := &debt{read: d.saved, had: d.had, fence: fence, doc: core.NodeToken{Node: node, Account: t.Node.Account, Origin: d.origin, Fence: fence,
-		Access: v.o.Box.Seal(AccessOwner(node), g.Access), Refresh: v.o.Box.Seal(RefreshOwner(node), g.Refresh), Made: now, Expires: g.Expires.UTC(), Edited: t.Node.UpdatedAt}}
+		Access: v.o.Box.Seal(AccessOwner(node), g.Access), Refresh: v.o.Box.Seal(RefreshOwner(node), g.Refresh), Made: now, Expires: g.Expires.UTC(),
+		Edited: later(d.saved.Edited, t.Node.UpdatedAt)}}
 	tok := &token{access: g.Access, made: now, expires: g.Expires}
 	if g.Access.IsZero() {
 		tok = nil
 	}
 	err := v.saveHard(own, e, owed)
 	e.set(func(s *state) {
-		s.tok, s.failure, s.lost, s.retry, s.debt = tok, nil, nil, time.Time{}, nil
+		s.tok, s.failure, s.refusals, s.lost, s.retry, s.debt = tok, nil, 0, nil, time.Time{}, nil
 		if err != nil && !errors.Is(err, errOvertaken) {
 			owed.retry = v.o.Now().Add(failedPause)
 			s.debt = owed

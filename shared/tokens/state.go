@@ -26,13 +26,15 @@ func (e *entry) set(edit func(*state)) {
 	e.state.Store(&s)
 }
 
-// state belongs to one credential. It is never changed, only replaced.
+// state belongs to one origin, and to the latest credential of it. It is never changed, only replaced.
 type state struct {
 	credential core.Secret
+	origin     string            // of the credential
 	edited     time.Time         // the node's UpdatedAt, when the credential was first seen
 	tok        *token            // nil: none
 	retry      time.Time         // until then a present token is not refreshed, and a failure is repeated
 	failure    *upstream.Failure // of the last refresh; nil: it went well
+	refusals   int               // refreshes in a row that the token service refused without ending the login
 	lost       *loss             // nil: the login is good
 	debt       *debt             // nil: the store has what we have
 }
@@ -71,6 +73,7 @@ func (k *token) lasts(now time.Time, ahead time.Duration) bool {
 // loss is a login that ended.
 type loss struct {
 	tried core.Secret // the refresh token that was refused
+	found time.Time   // when this process asked; zero: the document says so
 	look  time.Time   // when to read the document again, in case that someone saved another
 }
 
@@ -89,6 +92,7 @@ type want struct {
 	refused core.Secret   // not this one; empty: any
 	since   time.Time     // made then or later; zero: any
 	eager   bool          // not held up by the pause after a failure
+	again   bool          // tries a login that ended
 	leave   bool          // neither waits for others nor minds that they refresh
 }
 
@@ -102,6 +106,10 @@ func (w want) bridges(k *token, now time.Time) bool { return k.usable(now) && w.
 
 func (w want) allows(k *token) bool { return w.refused.IsZero() || k.access != w.refused }
 
+// tries reports whether a login that ended is asked for once more: by an operator, unless it was, at another's word, since
+// this one asked. nil is a login of which only the document tells.
+func (w want) tries(l *loss) bool { return w.again && (l == nil || l.found.Before(w.since)) }
+
 // record is a node's document in the clear.
 type record struct {
 	origin  string         // of the credential asked about
@@ -109,13 +117,16 @@ type record struct {
 	had     bool           // something is, perhaps of another credential
 	tok     *token         // nil: none of this credential
 	refresh core.Secret    // empty: the credential's own
-	lost    bool
-	stale   bool // written by who knows a newer credential
+	lost    bool           // and the login that ended is the target's credential
+	stale   bool           // written by who knows a newer credential
 }
+
+// origin is what documents name a credential's origin by.
+func (v *Vault) origin(credential core.Secret) string { return v.o.Box.Hash(v.o.Origin(credential)) }
 
 // read returns the node's document as it concerns the target's credential.
 func (v *Vault) read(ctx context.Context, t upstream.Target) (record, error) {
-	r := record{origin: v.o.Box.Hash(t.Credential.Reveal())}
+	r := record{origin: v.origin(t.Credential)}
 	row, err := v.o.Tables.Tokens.Get(ctx, t.Node.ID)
 	if errors.Is(err, store.ErrNotFound) {
 		return r, nil
@@ -128,7 +139,12 @@ func (v *Vault) read(ctx context.Context, t upstream.Target) (record, error) {
 		r.stale = t.Node.UpdatedAt.Before(r.saved.Edited)
 		return r, nil // of a credential that was replaced
 	}
-	r.lost = r.saved.Lost
+	if r.saved.Lost && r.saved.LostBy != v.o.Box.Hash(t.Credential.Reveal()) {
+		// what was wrong may have been the client's secret or the region, which are no part of the origin: each edit gets a try
+		r.stale = t.Node.UpdatedAt.Before(r.saved.Edited)
+	} else {
+		r.lost = r.saved.Lost
+	}
 	access, err := v.o.Box.Open(AccessOwner(t.Node.ID), r.saved.Access)
 	if err == nil {
 		r.refresh, err = v.o.Box.Open(RefreshOwner(t.Node.ID), r.saved.Refresh)
@@ -138,7 +154,7 @@ func (v *Vault) read(ctx context.Context, t upstream.Target) (record, error) {
 		v.o.Log.Error("saved token of a node cannot be opened; a new one is made", "node", t.Node.ID, "error", err)
 		return r, nil
 	}
-	if !access.IsZero() && !r.lost {
+	if !access.IsZero() && !r.saved.Lost {
 		r.tok = &token{access: access, made: r.saved.Made, expires: r.saved.Expires}
 	}
 	return r, nil
@@ -173,7 +189,14 @@ func (v *Vault) save(ctx context.Context, e *entry, d *debt) error {
 
 // same reports whether two documents are one: what is sealed is never the same twice.
 func same(a, b core.NodeToken) bool {
-	return a.Origin == b.Origin && a.Access == b.Access && a.Refresh == b.Refresh && a.Fence == b.Fence && a.Lost == b.Lost
+	return a.Origin == b.Origin && a.Access == b.Access && a.Refresh == b.Refresh && a.Fence == b.Fence && a.Lost == b.Lost && a.LostBy == b.LostBy
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // pause waits for d; the error is ctx's.

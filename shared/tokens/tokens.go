@@ -55,6 +55,9 @@ type Options struct {
 	// of 40 s that does not end with the caller's, and its answer counts whenever it comes. An error that wraps
 	// upstream.ErrInvalidGrant ends the node's login; any other passes.
 	Refresh func(ctx context.Context, credential, refresh core.Secret, node core.Node) (upstream.Grant, error)
+	// Origin returns what of a credential its tokens come from: a login's refresh token and client id, an API key. While it
+	// stays the same, an edited credential keeps the tokens; one that changed makes them void. nil: the whole credential.
+	Origin func(credential core.Secret) string
 	// Static returns what a credential that needs no token, such as an API key, sends in its place; nil: there are none.
 	Static func(credential core.Secret) (core.Secret, bool)
 	Now    func() time.Time // nil: time.Now
@@ -68,6 +71,7 @@ type Vault struct {
 	entries sync.Map // node id -> *entry
 	count   atomic.Int64
 	serial  atomic.Int64
+	works   works
 }
 
 // New makes a Vault with an empty memory.
@@ -81,6 +85,9 @@ func New(o Options) *Vault {
 	if o.Static == nil {
 		o.Static = func(core.Secret) (core.Secret, bool) { return core.Secret{}, false }
 	}
+	if o.Origin == nil {
+		o.Origin = func(credential core.Secret) string { return credential.Reveal() }
+	}
 	if o.Holder == "" {
 		o.Holder = rand.Text()
 	}
@@ -91,6 +98,7 @@ func New(o Options) *Vault {
 // else another instance's, else a new one. Who would have to wait for another's refresh gets the present token while that
 // is good, else waits up to 25 s. The error is an *upstream.Error: Credential with core.BlockedLogin when someone must log
 // in again, Connection or RateLimited when the token service or the store does not serve; or ctx's own.
+// Who leaves at ctx's end does not stop a refresh under way: see Close.
 func (v *Vault) Token(ctx context.Context, t upstream.Target) (core.Secret, error) {
 	if e := v.peek(t.Node.ID); e != nil {
 		if s := e.state.Load(); s != nil && s.credential == t.Credential && s.serves(v.o.Now()) {
@@ -106,9 +114,11 @@ func (v *Vault) Renew(ctx context.Context, t upstream.Target, refused core.Secre
 	return v.obtain(ctx, t, want{refused: refused})
 }
 
-// Refresh makes a new token although the present one is good, for an operator who asks for it. Errors as of Token.
+// Refresh makes a new token although the present one is good, for an operator who asks for it. A login that ended is tried
+// once more, with the refresh token that is saved and then with the credential's own: the token service may have been wrong,
+// and nobody else ever tries it. Errors as of Token.
 func (v *Vault) Refresh(ctx context.Context, t upstream.Target) error {
-	_, err := v.obtain(ctx, t, want{since: v.o.Now(), eager: true})
+	_, err := v.obtain(ctx, t, want{since: v.o.Now(), eager: true, again: true})
 	return err
 }
 

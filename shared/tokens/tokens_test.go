@@ -126,20 +126,34 @@ func TestWaitingIsBounded(t *testing.T) {
 	})
 }
 
-// A client that leaves does not take the answer of the token service with it.
+// A client that leaves does so at once (it was held for 39 s), and does not take the answer of the token service with it. The
+// end of the process waits for the answer, and for no new one.
 func TestLeavingDoesNotStopIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		v, _ := r.vault()
-		ctx, cancel := context.WithCancel(t.Context())
-		r.svc.before = func(int) { cancel() }
-		r.svc.takes = time.Second
-		if _, err := v.Token(ctx, r.target()); err != nil {
-			t.Error(err)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		r.svc.takes = 39 * time.Second
+		begin := time.Now()
+		if _, err := v.Token(ctx, r.target()); !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != 2*time.Second {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+		hurry, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := v.Close(hurry); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("closed with a refresh under way: %v", err)
+		}
+		for range 2 {
+			if err := v.Close(t.Context()); err != nil || time.Since(begin) != 39*time.Second {
+				t.Errorf("%v after %v", err, time.Since(begin))
+			}
 		}
 		if r.saved() != "refresh-1" {
 			t.Errorf("saved: %s", r.saved())
 		}
+		r.gives(v, "access-1") // what is in memory
+		r.refuses(v.Refresh(t.Context(), r.target()), upstream.Stopped, "")
 		r.calls(1)
 	})
 }

@@ -52,6 +52,7 @@ type Class uint8
 const (
 	OK          Class = iota
 	ClientFault       // the request's own fault: passed on, no other node, no blame
+	NotOffered        // the credential is not offered the model: another node is tried, no blame
 	RateLimited       // 429: the node cools for this model, another is tried
 	Overloaded        // 529: blamed, another is tried
 	Server            // 5xx and nonsense: blamed, another is tried

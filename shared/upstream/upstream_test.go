@@ -36,6 +36,9 @@ func TestClassifyStatus(t *testing.T) {
 			t.Errorf("%d: got %+v, blames %v, retryable %v", c.status, f, f.Blames(), f.Retryable())
 		}
 	}
+	if f := (upstream.Failure{Class: upstream.NotOffered}); f.Blames() || !f.Retryable() {
+		t.Error("a model that the credential is not offered is no fault of the node, and another node may be")
+	}
 	if stopped := (upstream.Failure{Class: upstream.Stopped}); stopped.Blames() || stopped.Retryable() {
 		t.Error("what we ended ourselves is nobody's fault")
 	}

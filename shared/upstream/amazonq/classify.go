@@ -130,11 +130,15 @@ func (c *Client) byReason(f fault, v upstream.Failure) (upstream.Failure, bool) 
 		return set(upstream.ClientFault, "input too long")
 	}
 	switch f.reason {
-	case "CONTENT_LENGTH_EXCEEDS_THRESHOLD", "CONVERSATION_LIMIT_EXCEEDED":
+	case "CONTENT_LENGTH_EXCEEDS_THRESHOLD", "CONVERSATION_LIMIT_EXCEEDED": // no quota, though the second comes as one: each request is a conversation of its own
 		return set(upstream.ClientFault, "input too long")
-	case "INVALID_MODEL_ID", "INVALID_CONVERSATION_ID":
-		return set(upstream.ClientFault, "model or conversation not known")
-	case "INVALID_KMS_GRANT", "FEATURE_NOT_SUPPORTED":
+	case "INVALID_MODEL_ID": // accounts differ in what they are offered
+		return set(upstream.NotOffered, "the account is not offered the model")
+	case "INVALID_CONVERSATION_ID":
+		return set(upstream.ClientFault, "conversation not known")
+	case "FEATURE_NOT_SUPPORTED": // by the account's plan; others of its requests go through
+		return set(upstream.NotOffered, "the account is not offered the feature")
+	case "INVALID_KMS_GRANT":
 		return set(upstream.Credential, "the account may not do this")
 	case "INSUFFICIENT_MODEL_CAPACITY", "MODEL_TEMPORARILY_UNAVAILABLE":
 		return set(upstream.Overloaded, "overloaded")
@@ -151,8 +155,37 @@ func (c *Client) byReason(f fault, v upstream.Failure) (upstream.Failure, bool) 
 	return v, false
 }
 
-// byShape judges by the shape's name where it says more than the status.
+// wrongProfile reports whether the service refuses the node's profile. Texts of the conversation, which a message may quote,
+// are the client's.
+func (f fault) wrongProfile() bool {
+	m := strings.ToLower(f.message)
+	return f.kind == "Validation" && len(m) < 512 && !strings.Contains(m, "conversationstate") &&
+		(strings.Contains(m, "profilearn") || strings.Contains(m, "profile arn") || strings.Contains(m, "arn:aws:codewhisperer:"))
+}
+
+// deniesModel reports whether a denial is about the model that was asked for. "InvokeModel" within the name of a permission
+// is not: that is the account's.
+func (f fault) deniesModel() bool {
+	if f.kind != "AccessDenied" || f.reason != "" {
+		return false
+	}
+	for word := range strings.FieldsFuncSeq(strings.ToLower(f.message), func(r rune) bool { return r < 'a' || r > 'z' }) {
+		if word == "model" || word == "models" || word == "modelid" {
+			return true
+		}
+	}
+	return false
+}
+
+// byShape judges by the shape's name where it says more than the status. A denial that is not about a model is the account's:
+// it is blamed, so that the node goes out after some in a row and comes back by a trial.
 func byShape(f fault, v upstream.Failure, h http.Header) upstream.Failure {
+	switch {
+	case f.wrongProfile(): // the node's, whatever the client asks
+		return verdict(v, upstream.Credential, "the service refuses the node's profile")
+	case f.deniesModel() && v.Status != http.StatusUnauthorized:
+		return verdict(v, upstream.NotOffered, "the account is not offered the model")
+	}
 	switch f.kind {
 	case "Throttling", "TooManyRequests":
 		limited := upstream.ClassifyStatus(http.StatusTooManyRequests, h)

@@ -125,6 +125,9 @@ func TestLogin_Errors(t *testing.T) {
 		{"invalid grant, a relay dropped the header", refresh, 400, "", oauth("invalid_grant"), upstream.ErrInvalidGrant, 0, 1},
 		{"invalid grant, the body is lost", refresh, 400, "InvalidGrantException", "<html>", upstream.ErrInvalidGrant, 0, 1},
 		{"invalid grant, huge", refresh, 400, "InvalidGrantException", oauth("invalid_grant") + strings.Repeat(" ", 1<<20), upstream.ErrInvalidGrant, 0, 1},
+		{"access denied was the end of the login, and passes", refresh, 400, "AccessDeniedException", oauth("access_denied"), nil, upstream.Credential, 1},
+		{"and so was an unauthorized client", refresh, 400, "UnauthorizedClientException", oauth("unauthorized_client"), nil, upstream.Credential, 1},
+		{"and an expired token", refresh, 400, "", oauth("expired_token"), nil, upstream.Credential, 1},
 		{"the registration ended", refresh, 401, "InvalidClientException", oauth("invalid_client"), upstream.ErrInvalidGrant, 0, 1},
 		{"invalid request", refresh, 400, "InvalidRequestException", oauth("invalid_request"), nil, upstream.Credential, 1},
 		{"slow down is no end of a login", refresh, 400, "SlowDownException", oauth("slow_down"), nil, upstream.RateLimited, 1},
@@ -157,6 +160,8 @@ func TestLogin_Errors(t *testing.T) {
 		switch {
 		case c.is != nil && !errors.Is(err, c.is), c.is == nil && (!errors.As(err, &told) || told.Class != c.class):
 			t.Errorf("%s: got %v", c.why, err)
+		case told != nil && told.Blocked != "":
+			t.Errorf("%s: got %+v", c.why, told.Failure)
 		case told != nil && told.Class == upstream.RateLimited && (!told.All || told.RetryAfter <= 0):
 			t.Errorf("%s: got %+v", c.why, told.Failure)
 		case strings.Contains(err.Error(), "secret token"):

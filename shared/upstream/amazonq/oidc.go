@@ -121,9 +121,12 @@ func judge(err error, grant string) error {
 			return ErrDenied
 		}
 	case grantFresh:
-		if is[*types.InvalidGrantException](err) || is[*types.ExpiredTokenException](err) || is[*types.AccessDeniedException](err) ||
-			is[*types.InvalidClientException](err) || is[*types.UnauthorizedClientException](err) {
+		switch {
+		case is[*types.InvalidGrantException](err), is[*types.InvalidClientException](err): // the latter: the registration ended
 			return fmt.Errorf("refresh: %w", upstream.ErrInvalidGrant)
+		case is[*types.AccessDeniedException](err), is[*types.UnauthorizedClientException](err), is[*types.ExpiredTokenException](err):
+			// they say nothing of the refresh token, and an administrator of the organisation may undo them
+			return refusal(upstream.Failure{Class: upstream.Credential}, "refuses access for now")
 		}
 	}
 	var answer *smithyhttp.ResponseError
