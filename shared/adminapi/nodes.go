@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"sluice/shared/config"
 	"sluice/shared/core"
 	"sluice/shared/directory"
 	"sluice/shared/store"
@@ -103,13 +102,14 @@ func kindList(ks []core.Kind) string {
 
 // applyNode checks the input and puts it into n.
 func (c *call) applyNode(n *core.Node, in *nodeInput) error {
+	before := *n
 	if s := text(in.Name); s != "" {
 		if err := checkName("name", s); err != nil {
 			return err
 		}
 		n.Name = s
 	}
-	if err := c.applyAddress(n, in); err != nil {
+	if err := applyAddress(n, in); err != nil {
 		return err
 	}
 	if err := c.applyCredential(n, in); err != nil {
@@ -142,6 +142,9 @@ func (c *call) applyNode(n *core.Node, in *nodeInput) error {
 	if err := applyAmazonQ(n, in); err != nil {
 		return err
 	}
+	if err := c.checkMove(&before, n, in); err != nil {
+		return err
+	}
 	if in.Notes != nil {
 		notes := strings.ReplaceAll(text(in.Notes), "\r\n", "\n")
 		if err := checkText("notes", notes, maxNotes); err != nil {
@@ -164,27 +167,6 @@ func (c *call) applyNode(n *core.Node, in *nodeInput) error {
 		}
 	}
 	n.UpdatedAt = c.a.o.Now().UTC()
-	return nil
-}
-
-// applyAddress puts the address into n.
-func (c *call) applyAddress(n *core.Node, in *nodeInput) error {
-	s := text(in.BaseURL)
-	reset := in.BaseURL != nil && s == "" && n.Kind == core.KindAmazonQ
-	if s == n.BaseURL || s == "" && !reset {
-		return nil
-	}
-	if err := config.CheckURL(s); (err != nil || len(s) > 500) && !reset {
-		return bad("base_url: must be an absolute http or https URL such as https://api.anthropic.com")
-	}
-	fresh := in.APIKey != nil
-	if n.Kind == core.KindAmazonQ { // where a client id alone would keep the refresh token
-		fresh = text(in.APIKey) != "" || text(in.RefreshToken) != ""
-	}
-	if n.Operator && !c.who.admin && !fresh && n.Credential != "" {
-		return core.E(core.CodeForbidden, "base_url: this node has the operator's credential; send api_key with a new address")
-	}
-	n.BaseURL, n.Operator = s, false
 	return nil
 }
 

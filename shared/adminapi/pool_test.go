@@ -60,6 +60,8 @@ type fakeQ struct {
 	polls   []adminapi.DeviceLogin
 	forgot  []string
 	noToken bool
+	told    func()         // called before a poll is answered
+	quota   *amazonq.Quota // nil: one with room
 }
 
 func (q *fakeQ) BeginLogin(_ context.Context, w adminapi.LoginPlace) (adminapi.DeviceLogin, error) {
@@ -75,6 +77,9 @@ func (q *fakeQ) PollLogin(_ context.Context, l adminapi.DeviceLogin) (adminapi.L
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.polls = append(q.polls, l)
+	if q.told != nil {
+		q.told()
+	}
 	var g upstream.Grant
 	if q.status == adminapi.LoginComplete && !q.noToken {
 		g = upstream.Grant{Access: core.NewSecret("access"), Refresh: core.NewSecret("refresh-secret-of-login")}
@@ -90,6 +95,9 @@ func (q *fakeQ) TokenInfo(context.Context, core.Node) (adminapi.TokenInfo, error
 }
 
 func (q *fakeQ) Quota(context.Context, core.Node) (amazonq.Quota, error) {
+	if q.quota != nil {
+		return *q.quota, q.err
+	}
 	return amazonq.Quota{Subscription: "KIRO PRO", Usage: amazonq.Usage{Resource: "CREDIT", Used: 12.5, Limit: 1000}}, q.err
 }
 
@@ -115,8 +123,18 @@ func (p *pool) advance(d time.Duration) {
 // newPool starts the API; with is its client, nil for none.
 func newPool(t *testing.T, with *fakeQ) *pool {
 	t.Helper()
+	return newPoolOver(t, with, nil)
+}
+
+// newPoolOver is newPool over what docs makes of the store; nil for the store itself.
+func newPoolOver(t *testing.T, with *fakeQ, docs func(store.Docs) store.Docs) *pool {
+	t.Helper()
 	p := &pool{t: t, store: memory.New(), q: with, now: time.Date(2026, 3, 10, 12, 30, 0, 0, time.UTC)}
-	p.tables = store.NewTables(p.store, p.clock)
+	over := store.Docs(p.store)
+	if docs != nil {
+		over = docs(over)
+	}
+	p.tables = store.NewTables(over, p.clock)
 	master, err := seal.ParseLocalKey(seal.NewLocalKey())
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +151,7 @@ func newPool(t *testing.T, with *fakeQ) *pool {
 	log := slog.New(slog.DiscardHandler)
 	p.health = health.New(p.tables.States, log)
 	o := adminapi.Options{Tables: p.tables, Usage: p.store, Box: p.box, Kinds: []core.Kind{core.KindAnthropic, core.KindOpenAI, core.KindAmazonQ}, AdminKey: admin, Log: log, Now: p.clock,
-		Docs: p.store, Health: p.health, Directory: directory.New(directory.Options{Tables: p.tables, Generations: p.store, Box: p.box, AdminKey: admin, Now: p.clock})}
+		Docs: over, Health: p.health, Directory: directory.New(directory.Options{Tables: p.tables, Generations: p.store, Box: p.box, AdminKey: admin, Now: p.clock})}
 	if with != nil {
 		o.Pool = with
 	}

@@ -130,8 +130,10 @@ func (c *call) poolNode() (core.Node, error) {
 	return n, nil
 }
 
-// healthy reports whether a node is neither failed nor blocked.
-func healthy(s *core.NodeState) bool { return s == nil || !s.Failed && s.Blocked == "" }
+// healthy reports whether a node is neither failed nor blocked, nor cools down for all models.
+func healthy(s *core.NodeState, now time.Time) bool {
+	return s == nil || !s.Failed && s.Blocked == "" && !s.Cooling[""].After(now)
+}
 
 // state is what is known of a node here; nil when nothing is.
 func (c *call) state(n *core.Node) *core.NodeState {
@@ -174,7 +176,7 @@ func (c *call) lastUsed(n *core.Node) (*time.Time, error) {
 
 func viewPool(n *core.Node, s *core.NodeState, used core.UsageSum, now time.Time) poolView {
 	id, _ := strconv.ParseInt(n.ID, 10, 64)
-	v := poolView{ID: id, Name: n.Name, Profile: orNull(n.Profile), IsActive: !n.Disabled, IsHealthy: healthy(s), Requests: used.Requests,
+	v := poolView{ID: id, Name: n.Name, Profile: orNull(n.Profile), IsActive: !n.Disabled, IsHealthy: healthy(s, now), Requests: used.Requests,
 		Tokens: used.Tokens.TotalInput() + used.Tokens.Output, RPM: n.Limits.RPM, CreatedAt: n.CreatedAt, UpdatedAt: n.UpdatedAt, Notes: orNull(n.Notes)}
 	if s == nil {
 		return v
@@ -336,11 +338,56 @@ func (c *call) createPool() error {
 		return bad("name: another account has it")
 	}
 	warning := in.profileOf()
+	have, err := c.sameLogin(account, &in)
+	if err != nil {
+		return err
+	}
+	switch {
+	case have == nil:
+	case have.Operator && c.who.admin:
+		return c.takeSeeded(have, &in, warning)
+	default: // the older pool took it; its guide's loop over accounts must not stop here
+		warning = strings.TrimPrefix(warning+"; ", "; ") + "the account " + have.Name + " has the same login: as each refresh voids the other's token, one of the two will need a new login. Delete one"
+	}
 	n, err := c.makePool(account, &in)
 	if err != nil {
 		return err
 	}
 	return c.answerPool(n, warning)
+}
+
+// sameLogin is the node that has the credential already, nil when none has: two with one login would end each other's, as
+// each refresh voids the other's token.
+func (c *call) sameLogin(account string, in *poolInput) (*core.Node, error) {
+	rows, err := c.a.o.Tables.Nodes.All(c.r.Context(), account)
+	if err != nil {
+		return nil, err
+	}
+	id := identity(amazonq.Credential{APIKey: text(in.APIKey), ClientID: text(in.ClientID), RefreshToken: text(in.RefreshToken)})
+	for i := range rows {
+		n := &rows[i].Value
+		if n.Kind != core.KindAmazonQ {
+			continue
+		}
+		if cred, err := c.credential(n); err == nil && identity(cred) == id { // one that cannot be read is like no other
+			return n, nil
+		}
+	}
+	return nil, nil
+}
+
+// takeSeeded answers a call that makes an account of the login that AMAZONQ_* made a node of, as the older pool's guide has
+// both side by side: the node takes what the call says of it.
+func (c *call) takeSeeded(have *core.Node, in *poolInput, warning string) error {
+	in.RefreshToken, in.ClientID, in.ClientSecret, in.APIKey = nil, nil, nil, nil
+	r, err := c.a.o.Tables.Nodes.Update(c.r.Context(), have.ID, func(n *core.Node) error { return c.applyPool(n, in) })
+	if err != nil {
+		return err
+	}
+	if err := c.nodeChanged(have, &r.Value); err != nil {
+		return err
+	}
+	return c.answerPool(r.Value, warning)
 }
 
 // makePool stores a new node.
@@ -400,7 +447,7 @@ func (c *call) updatePool() error {
 		if err != nil {
 			return err
 		}
-		if old.Disabled || !healthy(s) { // someone acted
+		if old.Disabled || !healthy(s, c.a.o.Now()) { // someone acted
 			if err := c.a.o.Health.Clear(c.r.Context(), old.ID, old.Account); err != nil {
 				return err
 			}

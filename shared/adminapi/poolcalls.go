@@ -21,7 +21,7 @@ func (c *call) refreshPool() error {
 	return c.ok(map[string]any{"message": "Token refreshed", "account_id": v.ID, "account_name": n.Name, "expires_in": int64(expires / time.Second)})
 }
 
-// refreshNode refreshes a node's token. What held it back for the sake of its login is over then, a suspension is not.
+// refreshNode refreshes a node's token. What held it back is over then, a cool-down for all models too, but no suspension.
 func (c *call) refreshNode(n core.Node) (time.Duration, error) {
 	p, err := c.pool()
 	if err != nil {
@@ -37,7 +37,7 @@ func (c *call) refreshNode(n core.Node) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	if s != nil && s.Blocked != core.BlockedSuspended && (s.Failed || s.Blocked != "") {
+	if !healthy(s, c.a.o.Now()) && s.Blocked != core.BlockedSuspended {
 		if err := c.a.o.Health.Clear(ctx, n.ID, n.Account); err != nil {
 			return 0, err
 		}
@@ -93,10 +93,28 @@ func (c *call) poolQuota() error {
 	if err != nil {
 		return c.poolFailed(err)
 	}
-	v := viewPool(&n, nil, core.UsageSum{}, c.a.o.Now())
+	now := c.a.o.Now()
+	s, err := c.freshState(&n)
+	if err != nil {
+		return err
+	}
+	if s != nil && s.Cooling[""].After(now) && hasRoom(&q, now) {
+		if err := c.a.o.Health.EndCooling(ctx, n.ID, n.Account); err != nil {
+			return err
+		}
+	}
+	v := viewPool(&n, nil, core.UsageSum{}, now)
 	return c.ok(struct {
 		ID      int64  `json:"account_id"`
 		Account string `json:"account_name"`
 		amazonq.Quota
 	}{v.ID, n.Name, q})
+}
+
+// hasRoom reports whether a quota says that there is something left of the limit, the free trial or what may be paid for.
+func hasRoom(q *amazonq.Quota, now time.Time) bool {
+	t, o := q.Trial, q.Overage
+	return q.Used < q.Limit ||
+		t != nil && t.Status == "ACTIVE" && t.Used < t.Limit && (t.Expires.IsZero() || t.Expires.After(now)) ||
+		o != nil && q.OverageStatus == "ENABLED" && o.Used < o.Cap
 }

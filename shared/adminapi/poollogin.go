@@ -21,8 +21,9 @@ const (
 // login is a device login under way. Its secrets are sealed for loginOwner.
 type login struct {
 	ID           string      `json:"id"`
-	Account      string      `json:"account"` // that gets the node
-	Began        string      `json:"began"`   // account of who began it
+	Account      string      `json:"account"`         // that gets the node
+	Began        string      `json:"began"`           // account of who began it
+	Admin        bool        `json:"admin,omitempty"` // who began it administers the gateway
 	Name         string      `json:"name,omitempty"`
 	Profile      string      `json:"profile_arn,omitempty"`
 	API          string      `json:"api,omitempty"`
@@ -36,11 +37,14 @@ type login struct {
 	NextPoll     time.Time   `json:"next_poll"` // not before
 	ExpiresAt    time.Time   `json:"expires_at"`
 	Ended        LoginStatus `json:"ended,omitempty"` // expired or denied
-	Node         *core.Node  `json:"node,omitempty"`  // granted: what is or will be stored
+	Grant        core.Sealed `json:"grant,omitempty"` // refresh token of a login that was confirmed, until there is Node
+	Node         *core.Node  `json:"node,omitempty"`  // what is or will be stored
 	Done         bool        `json:"done,omitempty"`  // it was stored; who deletes it does not get it back
 }
 
 func loginOwner(id string) string { return "login/" + id }
+
+func (l *login) granted() bool { return l.Grant != "" || l.Node != nil }
 
 func (l *login) interval() time.Duration { return time.Duration(l.IntervalSec) * time.Second }
 
@@ -84,7 +88,7 @@ func (c *call) beginLogin() error {
 	if err := c.optional(&in); err != nil {
 		return err
 	}
-	l := login{ID: rand.Text(), Account: account, Began: c.who.account, Name: text(in.Name), Profile: text(in.Profile), API: text(in.API), RPM: in.RPM, Region: text(in.Region)}
+	l := login{ID: rand.Text(), Account: account, Began: c.who.account, Admin: c.who.admin, Name: text(in.Name), Profile: text(in.Profile), API: text(in.API), RPM: in.RPM, Region: text(in.Region)}
 	if l.StartURL, err = startURL(text(in.StartURL)); err != nil {
 		return err
 	}
@@ -119,7 +123,7 @@ func (c *call) mayBegin(logins *store.Table[login], account string) error {
 	}
 	now, pending := c.a.o.Now(), 0
 	for i := range rows {
-		if l := &rows[i].Value; l.Node == nil && l.Ended == "" && now.Before(l.ExpiresAt) {
+		if l := &rows[i].Value; !l.granted() && l.Ended == "" && now.Before(l.ExpiresAt) {
 			pending++
 		}
 	}
@@ -166,8 +170,8 @@ func (c *call) pollLogin() error {
 	}
 	now := c.a.o.Now().UTC()
 	switch {
-	case l.Node != nil:
-		return c.finishLogin(logins, l)
+	case l.granted():
+		return c.completeLogin(logins, l)
 	case l.Ended != "":
 		return c.ok(map[string]any{"status": l.Ended})
 	case !now.Before(l.ExpiresAt):
@@ -175,7 +179,7 @@ func (c *call) pollLogin() error {
 	}
 	// claimed by compare-and-swap: of several polls at once, one asks
 	r, err := logins.Update(c.r.Context(), l.ID, func(l *login) error {
-		if now.Before(l.NextPoll) || l.Node != nil || l.Ended != "" {
+		if now.Before(l.NextPoll) || l.granted() || l.Ended != "" {
 			return errTooEarly
 		}
 		l.NextPoll = now.Add(l.interval())
@@ -227,41 +231,96 @@ func (c *call) askLogin(logins *store.Table[login], p Pool, l *login) error {
 	if err != nil {
 		return c.poolFailed(err)
 	}
-	var node *core.Node
-	if status == LoginComplete {
-		if node, err = c.granted(l, &d, grant); err != nil {
-			return err
-		}
+	if status == LoginComplete && grant.Refresh.IsZero() {
+		return core.E(core.CodeBadGateway, "the service granted no refresh token; begin a new login")
 	}
-	r, err := logins.Update(ctx, l.ID, func(l *login) error {
-		switch {
-		case l.Node != nil: // another poll was granted it meanwhile
-		case node != nil:
-			l.Node, l.DeviceCode, l.ClientSecret = node, "", ""
-		case status == LoginSlowDown:
-			l.IntervalSec += int(loginSlower / time.Second)
-			l.NextPoll = c.a.o.Now().UTC().Add(l.interval())
-		case status != LoginPending:
-			l.Ended = status
-		}
-		return nil
-	})
-	switch l := &r.Value; {
+	l, err = c.keepAnswer(logins, l.ID, status, grant)
+	switch {
 	case err != nil:
 		return err
-	case l.Node != nil:
-		return c.finishLogin(logins, l)
+	case l.granted():
+		return c.completeLogin(logins, l)
 	case l.Ended != "":
-		return c.ok(map[string]any{"status": status})
+		return c.ok(map[string]any{"status": l.Ended})
 	default:
 		return c.ok(map[string]any{"status": status, "interval": l.IntervalSec})
 	}
 }
 
-// granted makes the node of a login that was confirmed. It is kept with the login first: the grant comes only once.
-func (c *call) granted(l *login, d *DeviceLogin, g upstream.Grant) (*core.Node, error) {
-	if g.Refresh.IsZero() {
-		return nil, core.E(core.CodeBadGateway, "the service granted no refresh token; begin a new login")
+// keepTries bounds the tries to keep an answer. The waits between them grow from firstWait to seconds.
+const (
+	keepTries = 5
+	firstWait = 50 * time.Millisecond
+)
+
+// keepAnswer keeps what the service said of a login, a grant before anything is made of it: the service gives it once. So
+// the time is not what is left of the call, and a store that fails is asked again.
+func (c *call) keepAnswer(logins *store.Table[login], id string, status LoginStatus, grant upstream.Grant) (*login, error) {
+	ctx, cancel := c.upstreamContext()
+	defer cancel()
+	var sealed core.Sealed
+	if status == LoginComplete {
+		sealed = c.a.o.Box.Seal(loginOwner(id), grant.Refresh)
+	}
+	for try, wait := 1, firstWait; ; try, wait = try+1, wait*4 {
+		r, err := logins.Update(ctx, id, func(l *login) error {
+			switch {
+			case l.granted(): // by another poll meanwhile
+			case sealed != "":
+				l.Grant, l.DeviceCode, l.Ended = sealed, "", ""
+			case status == LoginSlowDown:
+				l.IntervalSec += int(loginSlower / time.Second)
+				l.NextPoll = c.a.o.Now().UTC().Add(l.interval())
+			case status != LoginPending:
+				l.Ended = status
+			}
+			return nil
+		})
+		if err == nil || store.Missing(err) || sealed == "" || try == keepTries {
+			return &r.Value, err
+		}
+		c.a.o.Log.Warn("grant of a login could not be stored yet", "try", try, "error", err)
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(wait):
+		}
+	}
+}
+
+// completeLogin makes the node of a granted login, unless there is one, and shows it. A poller that leaves does not end it.
+func (c *call) completeLogin(logins *store.Table[login], l *login) error {
+	ctx, cancel := c.upstreamContext()
+	defer cancel()
+	c.r = c.r.WithContext(ctx)
+	if l.Node == nil {
+		node, err := c.nodeOfLogin(l)
+		if err != nil {
+			return err
+		}
+		r, err := logins.Update(ctx, l.ID, func(l *login) error {
+			if l.Node == nil { // else another poll was first
+				l.Node, l.Grant, l.ClientSecret = node, "", ""
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		l = &r.Value
+	}
+	return c.finishLogin(logins, l)
+}
+
+// nodeOfLogin makes the node of a granted login and stores nothing.
+func (c *call) nodeOfLogin(l *login) (*core.Node, error) {
+	grant, err := c.a.o.Box.Open(loginOwner(l.ID), l.Grant)
+	if err != nil {
+		return nil, err
+	}
+	client, err := c.a.o.Box.Open(loginOwner(l.ID), l.ClientSecret)
+	if err != nil {
+		return nil, err
 	}
 	id, err := c.a.o.Tables.NextID(c.r.Context(), store.KindNode)
 	if err != nil {
@@ -271,7 +330,7 @@ func (c *call) granted(l *login, d *DeviceLogin, g upstream.Grant) (*core.Node, 
 	if err != nil {
 		return nil, err
 	}
-	in, refresh, secret := l.input(), g.Refresh.Reveal(), d.ClientSecret.Reveal()
+	in, refresh, secret := l.input(), grant.Reveal(), client.Reveal()
 	name := l.Name
 	if name == "" {
 		name = "amazonq-" + id
@@ -279,6 +338,7 @@ func (c *call) granted(l *login, d *DeviceLogin, g upstream.Grant) (*core.Node, 
 	name = uniqueName(name, taken)
 	in.Name, in.RefreshToken, in.ClientID, in.ClientSecret = &name, &refresh, &l.ClientID, &secret
 	n, err := c.newPool(l.Account, id, in)
+	n.Own = n.Own && !l.Admin // whoever polls it
 	return &n, err
 }
 

@@ -45,7 +45,7 @@ func (c *call) statsAccounts() error {
 		n := &nodes[i]
 		if !n.Disabled {
 			out.Active++
-			if healthy(c.state(n)) {
+			if healthy(c.state(n), c.a.o.Now()) {
 				out.Healthy++
 			}
 		}
@@ -218,7 +218,7 @@ func (c *call) statsUsage() error {
 	views := make([]usageView, len(list))
 	for i, u := range list {
 		e := ever[u.node.ID]
-		views[i] = usageView{ID: u.ID, Name: u.Name, IsActive: !u.node.Disabled, IsHealthy: healthy(c.state(u.node)), tokensView: u.tokensView,
+		views[i] = usageView{ID: u.ID, Name: u.Name, IsActive: !u.node.Disabled, IsHealthy: healthy(c.state(u.node), c.a.o.Now()), tokensView: u.tokensView,
 			AllRequests: e.Requests, AllTokens: e.Tokens.TotalInput() + e.Tokens.Output}
 		if i < maxLastUsed && e.Requests > 0 {
 			if views[i].LastUsed, err = c.lastUsed(u.node); err != nil {

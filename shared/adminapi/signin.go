@@ -207,7 +207,7 @@ func wantsPage(r *http.Request) bool { return strings.Contains(r.Header.Get("Acc
 func (a *API) login(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		writePage(w, http.StatusOK, loginPage, map[string]any{"Action": a.Link("/login")})
+		writePage(w, http.StatusOK, loginPage(a.Link("/login"), "", ""))
 		return
 	case http.MethodPost:
 	default:
@@ -237,7 +237,7 @@ func (a *API) login(w http.ResponseWriter, r *http.Request) {
 func (a *API) refuse(w http.ResponseWriter, r *http.Request, e *core.Error) {
 	web.FromContext(r.Context()).ErrorCode = string(e.Code)
 	retryAfter(w, e)
-	writePage(w, e.Code.Status(), loginPage, map[string]any{"Action": a.Link("/login"), "Error": e.Message, "Username": r.PostForm.Get("username")})
+	writePage(w, e.Code.Status(), loginPage(a.Link("/login"), e.Message, r.PostForm.Get("username")))
 }
 
 // signIn checks what the form holds and opens a session.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"sluice/shared/config"
@@ -198,15 +199,18 @@ var regionName = regexp.MustCompile(`^[a-z]{2,3}(-[a-z]{2,12}){1,3}-[0-9]{1,2}$`
 // isRegion reports whether s has the form of a region's name.
 func isRegion(s string) bool { return len(s) <= 32 && regionName.MatchString(s) }
 
-// profileARN is a profile's name. Its region becomes part of a host's name.
-var profileARN = regexp.MustCompile(`^arn:aws[a-z-]{0,10}:[a-z-]{1,30}:([a-z0-9-]{1,32}):[0-9]{12}:[A-Za-z0-9/_.-]{1,800}$`)
+// profileARN is a profile's name. Its region becomes part of a host's name. This and kiroKey take milliseconds to compile,
+// which starts that import nothing do not spend.
+var profileARN = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^arn:aws[a-z-]{0,10}:[a-z-]{1,30}:([a-z0-9-]{1,32}):[0-9]{12}:[A-Za-z0-9/_.-]{1,800}$`)
+})
 
 func isProfile(s string) bool {
-	m := profileARN.FindStringSubmatch(s)
+	m := profileARN().FindStringSubmatch(s)
 	return m != nil && isRegion(m[1])
 }
 
-var kiroKey = regexp.MustCompile(`^ksk_[A-Za-z0-9_.\-]{8,1000}$`)
+var kiroKey = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^ksk_[A-Za-z0-9_.\-]{8,1000}$`) })
 
 // geminiSigns are the marks of the other kind of account that a pool of the fork may hold.
 func (g *given) gemini() bool {
@@ -223,7 +227,7 @@ func (g *given) unusable() string {
 		return "its type is neither amazonq nor kiro"
 	}
 	if g.key != "" {
-		if !kiroKey.MatchString(g.key) {
+		if !kiroKey().MatchString(g.key) {
 			return "its API key does not have the form ksk_..."
 		}
 		return ""
