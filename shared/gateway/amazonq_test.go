@@ -317,16 +317,15 @@ func TestD27_AmazonQUsageAbsent(t *testing.T) {
 	for _, c := range []struct {
 		why    string
 		answer upstreamtest.Behaviour
-		input  int64 // 0: any above it
 	}{
-		{"no counts at all", upstreamtest.Reply(upstreamtest.Text("Hello, how are ", "you today?")).NoUsage(), 0},
-		{"the share of the window, as API keys get it", upstreamtest.Reply(upstreamtest.Text("Hello, how are ", "you today?")).NoUsage().ContextUsage(2.5), 5000},
+		{"no counts at all", upstreamtest.Reply(upstreamtest.Text("Hello, how are ", "you today?")).NoUsage()},
+		{"the share of the window, as API keys get it, does not replace our own count", upstreamtest.Reply(upstreamtest.Text("Hello, how are ", "you today?")).NoUsage().ContextUsage(2.5)},
 	} {
 		t.Run(c.why, func(t *testing.T) {
 			r, _ := newPoolRig(t)
 			r.fakePool("q").Default(c.answer)
 			u := r.both(poolPlain).Usage
-			if *u.Input <= 0 || c.input > 0 && *u.Input != c.input || *u.Output <= 0 {
+			if *u.Input <= 0 || *u.Input > 100 || *u.Output <= 0 {
 				t.Errorf("usage %d in, %d out", *u.Input, *u.Output)
 			}
 			for _, rec := range r.records() {
@@ -338,7 +337,7 @@ func TestD27_AmazonQUsageAbsent(t *testing.T) {
 	}
 }
 
-// D10: a client of a silent node is kept waiting with pings, and pings of others' making are none of its events.
+// D9 and D51: what has come is the client's at once, and a client that leaves ends the request to the node.
 func TestD27_AmazonQEventsAreFlushed(t *testing.T) {
 	r, _ := newPoolRig(t)
 	up := r.fakePool("q")

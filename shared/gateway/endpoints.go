@@ -116,6 +116,11 @@ func (x *exchange) giveUp(last outcome, choice router.Choice) {
 	switch {
 	case last.f.Class == upstream.Stopped:
 		e = stopping()
+	case last.f.Class == upstream.NotOffered && choice.Wait > 0: // to others that may be, and that cannot be asked now
+		e = &core.Error{Code: core.CodeUnavailable, RetryAfter: choice.Wait,
+			Message: "The nodes of this account that could serve this model cannot be asked now. Try again in " + itoa(seconds(choice.Wait)) + "s."}
+	case last.f.Class == upstream.Credential && last.wire == dialectAmazonQ:
+		e = upstreamError(last.f) // the words are about the node's login, and a client would take them for its own key's
 	case last.status != 0 && rawjson.Scan(last.body, nil, nil) == nil:
 		x.passError(last, choice)
 		return
@@ -185,9 +190,9 @@ func (x *exchange) passError(o outcome, choice router.Choice) {
 	x.writeBody(status, body)
 }
 
-// waitHeader sets retry-after when all nodes cool: the client need not wait longer than for the first of them.
+// waitHeader sets retry-after when nodes cool or have failed: the client need not wait longer than for the first of them.
 func (x *exchange) waitHeader(h http.Header, o outcome, choice router.Choice) {
-	if o.f.Class != upstream.RateLimited || choice.Why != router.Cooling || choice.Wait <= 0 {
+	if o.f.Class != upstream.RateLimited || choice.Wait <= 0 {
 		return
 	}
 	if sent := upstream.RetryAfter(o.header, x.g.o.Now()); sent == 0 || choice.Wait <= sent-time.Second {
@@ -235,6 +240,8 @@ func upstreamError(f upstream.Failure) *core.Error {
 		return stopping()
 	case f.Class == upstream.Overloaded:
 		return core.E(core.CodeOverloaded, "The upstream is overloaded. Send the request again.")
+	case f.Class == upstream.Credential:
+		return core.E(core.CodeBadGateway, "The upstream refused the node's own credential ("+f.Reason+"). Your key is not at fault; the operator of the gateway must see to it.")
 	case f.Class == upstream.RateLimited:
 		return &core.Error{Code: core.CodeRateLimited, RetryAfter: f.RetryAfter, Message: "The upstream refused the request for its rate limit."}
 	}

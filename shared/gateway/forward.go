@@ -45,6 +45,15 @@ type outcome struct {
 
 func (o *outcome) answered() bool { return o.status != 0 || o.stream != nil }
 
+// tellsMore reports whether a client should rather hear of o than of the last outcome: an answer says more than none, and
+// that a node is not offered the model says less than how one failed that is.
+func (o *outcome) tellsMore(last *outcome) bool {
+	if theirs, ours := last.f.Class == upstream.NotOffered, o.f.Class == upstream.NotOffered; theirs != ours {
+		return theirs || !last.answered() && last.f.Class == upstream.OK
+	}
+	return o.answered() || !last.answered()
+}
+
 // attempt is one try at one node.
 type attempt struct {
 	x     *exchange
@@ -125,6 +134,9 @@ func (x *exchange) forward(try func(context.Context, *attempt) outcome) {
 			if last.done {
 				return
 			}
+			if choice.Why == router.Cooling && x.unfit != nil && x.unfitToo(c) {
+				continue // what no node can express is not worth waiting for
+			}
 			if x.absorb(x.r.Context(), choice) {
 				clear(c.tries)
 				for i := range c.list {
@@ -189,14 +201,27 @@ func (x *exchange) forward(try func(context.Context, *attempt) outcome) {
 		if out.done {
 			return
 		}
-		if out.answered() || !last.answered() {
+		if out.tellsMore(&last) {
 			last = out
+		}
+		if !c.again[i] {
+			x.dropPlan(c, i) // its body may be large
 		}
 		if !out.f.Retryable() {
 			x.giveUp(out, router.Choice{Index: -1, Why: router.Tried})
 			return
 		}
 	}
+}
+
+// dropPlan gives the body back that was made for a node.
+func (x *exchange) dropPlan(c *candidates, i int) {
+	if p := c.plans[i]; p != nil && p.enc != nil {
+		size := int64(cap(p.enc.Body))
+		x.g.bodies.used.Add(-size)
+		x.reserved -= size
+	}
+	c.plans[i] = nil
 }
 
 // nextPass makes the nodes whose failure may have passed eligible again; false when there is none.

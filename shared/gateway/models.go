@@ -134,7 +134,8 @@ func (x *exchange) gatherModels(ask bool) []model {
 	return out
 }
 
-// askNodes asks the nodes that take any name what they have; one that does not answer in time has what this version knows.
+// askNodes asks the nodes that take any name what they have; one of Anthropic's that does not
+// answer in time has what this version knows.
 func (x *exchange) askNodes(ask bool) [][]model {
 	nodes := x.account.Nodes
 	lists := make([][]model, len(nodes))
@@ -160,7 +161,7 @@ func (x *exchange) askNodes(ask bool) [][]model {
 			}
 			if list != nil {
 				x.g.lists.put(n, list, x.g.o.Now())
-			} else if n.Kind != core.KindOpenAI {
+			} else if n.Kind != core.KindOpenAI && n.Kind != core.KindAmazonQ { // whose accounts are offered different ones
 				list = knownModels()
 			}
 			lists[i] = list
@@ -302,17 +303,18 @@ type modelLists struct {
 }
 
 type modelList struct {
-	base  string // address it came from
-	until time.Time
-	list  []model
-	size  int // bytes, about
+	base    string // address it came from
+	version int64  // of the node: an edit may change where it comes from, or what the credential is offered
+	until   time.Time
+	list    []model
+	size    int // bytes, about
 }
 
 func (l *modelLists) get(n *directory.Node, now time.Time) ([]model, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e, ok := l.m[n.ID]
-	return e.list, ok && e.base == n.BaseURL && now.Before(e.until)
+	return e.list, ok && e.base == n.BaseURL && e.version == n.Version && now.Before(e.until)
 }
 
 func (l *modelLists) put(n *directory.Node, list []model, now time.Time) {
@@ -321,7 +323,7 @@ func (l *modelLists) put(n *directory.Node, list []model, now time.Time) {
 	if l.m == nil {
 		l.m = make(map[string]modelList)
 	}
-	e := modelList{base: n.BaseURL, until: now.Add(modelsFresh), list: list}
+	e := modelList{base: n.BaseURL, version: n.Version, until: now.Add(modelsFresh), list: list}
 	for i := range list {
 		e.size += 64 + len(list[i].id) + len(list[i].name) + len(list[i].owner)
 	}

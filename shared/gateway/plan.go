@@ -226,6 +226,16 @@ func (x *exchange) planned(c *candidates, i int) bool {
 	return true
 }
 
+// unfitToo makes the plans of the nodes that were not tried yet, and tells whether one of them cannot serve this request.
+func (x *exchange) unfitToo(c *candidates) (found bool) {
+	for i := range c.list {
+		if !c.list[i].Tried && !c.list[i].Unable && !x.planned(c, i) {
+			found = true
+		}
+	}
+	return found
+}
+
 // prepareBody makes the body of one attempt.
 func (a *attempt) prepareBody() {
 	b := a.x.body

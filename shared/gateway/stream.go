@@ -233,7 +233,7 @@ func (x *exchange) answerHeader(h, from http.Header, a *attempt) {
 }
 
 func (x *exchange) classifyStreamError(a *attempt, e *translator.Error) upstream.Failure {
-	f := x.g.o.Upstreams[a.node.Kind].Classify(e.Status, http.Header{}, nil)
+	f := x.g.o.Upstreams[a.node.Kind].Classify(e.Status, http.Header{}, []byte(e.Raw))
 	f.Reason = "error event in a stream, status " + itoa(int64(e.Status))
 	return f
 }
