@@ -86,7 +86,7 @@ func importOld(ctx context.Context, c *config.Config, old *oldKind, where core.S
 	if err != nil {
 		return err
 	}
-	app, err := boot.Open(ctx, boot.Options{Config: c, Openers: openers, Log: logging.New(stderr, "warn", c.LogFormat), Version: versionText()})
+	app, err := boot.Open(ctx, boot.Options{Config: c, Openers: openers, Import: true, Log: logging.New(stderr, "warn", c.LogFormat), Version: versionText()})
 	if err != nil {
 		return errors.Join(err, src.Close())
 	}

@@ -1,4 +1,6 @@
 // Command sluice is the gateway in one program: every handler on one port, an embedded store, and the operator's commands.
+//
+// It has more than 1,500 lines because each of those commands has its words, arguments and answers here, beside the server.
 package main
 
 import (
@@ -136,10 +138,13 @@ func environ(list []string) map[string]string {
 }
 
 func run(args []string, env map[string]string, stdout, stderr io.Writer) error {
-	args = guideArgs(args)
+	args = guideArgs(args, env)
 	command := "serve"
 	if len(args) > 0 {
 		command, args = args[0], args[1:]
+	}
+	if err := leaveRoot(runAs, command); err != nil {
+		return err
 	}
 	switch command {
 	case "version", "--version", "-v":
@@ -194,8 +199,9 @@ func run(args []string, env map[string]string, stdout, stderr io.Writer) error {
 	return fmt.Errorf("unknown command %q; see: sluice help", command)
 }
 
-// guideArgs maps how the older systems were started onto serve: "proxy", "python app_new.py [--port N]", "python main.py".
-func guideArgs(args []string) []string {
+// guideArgs maps how the older systems were started onto serve: "proxy", "python app_new.py [--port N]", "python main.py". The
+// Python ones listened on port 8080 where nothing else was said, which is what their guide opens.
+func guideArgs(args []string, env map[string]string) []string {
 	if len(args) == 0 {
 		return args
 	}
@@ -204,6 +210,9 @@ func guideArgs(args []string) []string {
 	}
 	if strings.HasPrefix(filepath.Base(args[0]), "python") && len(args) > 1 {
 		if script := filepath.Base(args[1]); script == "app_new.py" || script == "main.py" {
+			if env["PORT"] == "" && env["LISTEN_ADDR"] == "" {
+				env["PORT"] = "8080"
+			}
 			return append([]string{"serve"}, args[2:]...)
 		}
 	}

@@ -28,6 +28,7 @@ const (
 	refreshEvery  = time.Minute
 	maintainEvery = 10              // of those
 	afterDrain    = 3 * time.Second // for handlers to end their streams once told to
+	lastBytes     = time.Second     // for the ends of answers whose handlers have returned
 )
 
 // gcPercent lets the heap grow to five times what is live before it is collected. What is live is small (some 10 MiB, 40
@@ -101,10 +102,20 @@ func serve(c *config.Config, stderr io.Writer) (err error) {
 	}
 	drain(app, c.DrainTimeout, stop, signals)
 	stop(gateway.ErrDraining) // ends maintenance, too
-	_ = srv.Close()
+	closeServer(srv)
 	wg.Wait()
 	log.Info("stopped")
 	return nil
+}
+
+// closeServer ends the connections. An answer's last chunk is written after its handler has returned, so what is idle to the
+// drain may still be torn by Close alone.
+func closeServer(srv *http.Server) {
+	ctx, cancel := context.WithTimeout(context.Background(), lastBytes)
+	defer cancel()
+	if srv.Shutdown(ctx) != nil {
+		_ = srv.Close()
+	}
 }
 
 var errStopped = errors.New("stopped by a signal")

@@ -227,7 +227,8 @@ func TestKilledWithTheAnswer(t *testing.T) {
 	}
 	s := f.members[0]
 	resp, body := s.do("POST", "/admin/accounts/1/refresh-token", "", "x-admin-key", adminKey)
-	if resp.StatusCode < 400 || !strings.Contains(body, "login needed") || f.tokenCalls() > 4 {
+	// who asks by hand may know better: the latest token and the one of the credential are tried, each once
+	if resp.StatusCode < 400 || !strings.Contains(body, "login needed") || f.tokenCalls() > 5 {
 		t.Errorf("a refresh by hand: %d, %d calls: %s", resp.StatusCode, f.tokenCalls(), body)
 	}
 	// and a login mends it, on all
