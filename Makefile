@@ -7,25 +7,50 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 RACE := $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
 FUZZTIME ?= 30s
 
-.PHONY: help build run test test-stores test-clients test-all check tidy bench bench-limits fuzz clean
+.PHONY: help build build-local build-functions package bench-cold run test test-stores test-clients test-all check tidy bench bench-limits fuzz deploy-guided lint-deploy clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-build: ## build bin/sluice
+FUNCTIONS := proxy admin healthcheck
+ARCH ?= arm64
+DIST ?= dist
+# -buildvcs=false: the same sources give the same bytes, whether or not they are committed; the version is in LDFLAGS
+FUNCTION_BUILD = CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go build -trimpath -buildvcs=false -tags lambda.norpc -ldflags '$(LDFLAGS) -buildid='
+
+build: build-local build-functions ## build bin/sluice and the functions
+
+build-local:
 	@mkdir -p bin
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/sluice ./local
 
-run: build ## build and start on port 8000 with data/sluice.db
+build-functions: ## build dist/lambda/{proxy,admin,healthcheck}/bootstrap for ARCH (arm64 or amd64)
+	@for f in $(FUNCTIONS); do mkdir -p dist/lambda/$$f; echo "dist/lambda/$$f/bootstrap ($(ARCH))"; \
+		$(FUNCTION_BUILD) -o dist/lambda/$$f/bootstrap ./functions/$$f || exit 1; done
+
+package: ## zip the functions for both architectures: dist/{proxy,admin,healthcheck}-{arm64,amd64}.zip
+	@for a in arm64 amd64; do for f in $(FUNCTIONS); do \
+		$(MAKE) --no-print-directory dist/$$f-$$a.zip ARCH=$$a FUNCTION=$$f || exit 1; done; done
+	@cd dist && sha256sum *.zip | tee SHA256SUMS
+
+dist/%.zip: .FORCE
+	@mkdir -p $(DIST)/$(ARCH)/$(FUNCTION)
+	$(FUNCTION_BUILD) -o $(DIST)/$(ARCH)/$(FUNCTION)/bootstrap ./functions/$(FUNCTION)
+	@go run ./functions/internal/lambdazip $(DIST)/$*.zip $(DIST)/$(ARCH)/$(FUNCTION)/bootstrap
+
+.FORCE:
+
+run: build-local ## build and start on port 8000 with data/sluice.db
 	@exec bin/sluice serve
 
 test: ## everything that needs Go alone
 	@[ -n "$(RACE)" ] || echo "NOTE: no C compiler, so the tests run without the race detector"
 	go test $(RACE) ./...
+	cd tests/deploy && go test ./...
 
 test-stores: ## the stores on real servers: redis-server, DynamoDB Local (npm, Java), MariaDB, PostgreSQL
 	tests/stores/dynamodb.sh
-	STORETEST_REQUIRE=redis,dynamodb,mysql,postgres go test -count=1 $(RACE) -timeout 20m ./shared/store/... ./tests/limits ./tests/process ./tests/tokens
+	STORETEST_REQUIRE=redis,dynamodb,mysql,postgres go test -count=1 $(RACE) -timeout 20m ./shared/store/... ./tests/limits ./tests/process ./tests/tokens ./tests/lambda/functions
 
 test-clients: ## real clients against the running binary (npm)
 	tests/clients/run.sh
@@ -40,6 +65,7 @@ check: ## gofmt, vet, staticcheck, tidy, import laws
 	go mod tidy -e -diff # -e: a test-only module of a dependency may be unreachable
 	go mod verify
 	cd tests/clients && go vet ./... && go mod tidy -e -diff
+	cd tests/deploy && go vet ./... && go mod tidy -e -diff
 	cd tests/tokencount && go vet ./... && go mod tidy -e -diff
 	go test ./tests/laws
 
@@ -52,10 +78,22 @@ bench-limits: ## limits across processes on redis-server and DynamoDB Local: exa
 	go run ./tests/limits
 	go run ./tests/limits -simulate
 
+bench-cold: ## a function's cold start, warm overhead and memory, behind the fake Runtime API on one core
+	-tests/stores/dynamodb.sh >/dev/null
+	go run ./tests/cold
+
 fuzz: ## each fuzz target for FUZZTIME
 	@set -e; for p in $$(go list ./shared/...); do \
 		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 			echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; done; done
 
+deploy-guided: build-functions ## build the functions and deploy template.yaml with the SAM CLI, which asks for the parameters
+	@command -v sam >/dev/null || { echo "deploy-guided needs the SAM CLI; see docs/deploy-aws.md"; exit 1; }
+	sam deploy --guided
+
+lint-deploy: ## template.yaml against AWS's schemas (npm; skipped loudly without), Dockerfile and compose file by their own parsers
+	tests/deploy/validate.sh
+	cd tests/deploy && go test -count=1 -short .
+
 clean: ## remove what the targets made
-	rm -rf bin tests/clients/node_modules
+	rm -rf bin dist tests/clients/node_modules
