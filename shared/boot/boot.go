@@ -21,6 +21,7 @@ import (
 	"sluice/shared/directory"
 	"sluice/shared/gateway"
 	"sluice/shared/health"
+	"sluice/shared/router"
 	"sluice/shared/seal"
 	"sluice/shared/store"
 	"sluice/shared/store/measure"
@@ -45,12 +46,28 @@ type Options struct {
 	Config  *config.Config
 	Openers map[string]Opener      // by scheme, "sqlite"
 	Old     map[string]OldDatabase // by scheme; nil: no start imports anything
+	Import  bool                   // for a command that imports: the published admin key is left to the next start, which may find it replaced
 	Log     *slog.Logger
 	Version string
 	Access  io.Writer   // gets a line per request where ACCESS_LOG allows; nil: none
 	Control core.Secret // credential of commands on this machine; empty: none
 	Now     func() time.Time
+	Part    Part // which handlers; the zero value: all of them
+	// Hosted says that nobody is ever on this machine, as on Lambda: published defaults never work, whatever the
+	// configuration says.
+	Hosted bool
 }
+
+// Part is what a process serves.
+type Part uint8
+
+// The parts.
+const (
+	Everything Part = iota
+	Proxy           // model traffic
+	Admin           // the admin API
+	Jobs            // nothing over HTTP
+)
 
 // App is a running process without its listener.
 type App struct {
@@ -66,9 +83,15 @@ type App struct {
 	pool       *pool
 	usage      store.Usage
 	docs       store.Docs
+	leases     store.Leases
 	adminKey   core.Secret // ADMIN_API_KEY
-	log        *slog.Logger
-	now        func() time.Time
+	clients    map[core.Kind]upstream.Client
+	policy     router.Policy // of accounts that have none
+	hosted     bool
+	// administered: there is an admin key of the operator's own in the environment
+	administered bool
+	log          *slog.Logger
+	now          func() time.Time
 }
 
 // Open opens the store and builds the handlers. The error is one clear line that names the variable or file.
@@ -107,34 +130,27 @@ func Open(ctx context.Context, o Options) (*App, error) {
 func build(ctx context.Context, o *Options, opened Opened) (*App, error) {
 	c := o.Config
 	s := opened.Store
-	a := &App{Opened: opened, Drain: &web.Drain{}, log: o.Log, now: o.Now, usage: s, docs: s, adminKey: c.AdminAPIKey}
+	a := &App{Opened: opened, Drain: &web.Drain{}, log: o.Log, now: o.Now, usage: s, docs: s, leases: s, adminKey: c.AdminAPIKey, hosted: o.Hosted, administered: !c.AdminKey().IsZero(),
+		policy: router.Policy{FailThreshold: c.FailThreshold, TrialAfter: time.Duration(c.HealthInterval) * time.Second}}
 	a.Tables = store.NewTables(s, o.Now)
 	url, name := c.Store()
-	if err := a.unfinished(ctx, name, true); err != nil {
+	if err := a.prepare(ctx, o, url, name); err != nil {
 		return nil, err
-	}
-	if err := a.unseal(ctx, c); err != nil {
-		return nil, err
-	}
-	if err := a.importOld(ctx, o, url); err != nil {
-		return nil, err
-	}
-	if err := a.seed(ctx, c); err != nil {
-		return nil, fmt.Errorf("first settings: %w", err)
 	}
 	dir := directory.New(directory.Options{Tables: a.Tables, Generations: s, Box: a.Box, AdminKey: c.AdminKey(),
 		Published:     []string{config.DefaultAdminKey, config.DefaultAdminKey2, config.DefaultProxyKey},
-		AllowDefaults: c.AllowDefaults, Now: o.Now, Log: o.Log})
+		AllowDefaults: c.AllowDefaults && !o.Hosted, Now: o.Now, Log: o.Log})
 	a.tracker = health.New(a.Tables.States, o.Log)
 	a.transports = upstream.NewTransports(upstream.TransportOptions{
 		Policy: upstream.Policy{AllowPrivate: c.AllowPrivate.All, Allow: c.AllowPrivate.CIDRs}, HTTPSProxy: c.HTTPSProxy.Reveal(), NoProxy: c.NoProxy})
 	a.pool = newPool(a, c, s)
+	a.clients = map[core.Kind]upstream.Client{core.KindAnthropic: anthropic.New(a.transports), core.KindOpenAI: openai.New(a.transports),
+		core.KindAmazonQ: a.pool.client}
 	gw := gateway.New(gateway.Options{
 		Settings: gateway.Settings{RetryMax: c.RetryMax, FailThreshold: c.FailThreshold, TrialAfter: time.Duration(c.HealthInterval) * time.Second,
 			MaxBody: c.MaxBodyBytes, MaxBodyMemory: c.MaxBodyMemory, StreamSilence: c.StreamSilence, AnswerTimeout: c.AnswerTimeout, Zone: c.LimitsZone.OrUTC(), PublicURL: c.PublicURL},
 		Directory: dir, Health: a.tracker, Admission: s, Tables: a.Tables, Box: a.Box, Log: o.Log, Now: o.Now,
-		Upstreams: map[core.Kind]upstream.Client{core.KindAnthropic: anthropic.New(a.transports), core.KindOpenAI: openai.New(a.transports),
-			core.KindAmazonQ: a.pool.client},
+		Upstreams: a.clients,
 	})
 	api := adminapi.New(adminapi.Options{Tables: a.Tables, Usage: s, Directory: dir, Health: a.tracker, Box: a.Box, Kinds: []core.Kind{core.KindAnthropic, core.KindOpenAI, core.KindAmazonQ},
 		Pool: a.pool, Docs: s,
@@ -145,18 +161,29 @@ func build(ctx context.Context, o *Options, opened Opened) (*App, error) {
 		access = web.NewAccessLog(o.Access, c.LogFormat == "json")
 	}
 	ops := &ops{app: a, version: o.Version, home: api.Link("/admin"), store: s}
-	a.Handler = web.Wrap(web.CORS(routes(gw, api, ops), c.CORSOrigins), web.Options{Log: o.Log, Access: access, TrustedProxies: c.TrustedProxies,
-		Error: writeError, Draining: a.Drain})
+	served := routes(o.Part, gw, api, ops)
+	if o.Hosted {
+		served = fromAfar(served)
+	}
+	a.Handler = web.Wrap(web.CORS(served, c.CORSOrigins), web.Options{Log: o.Log, Access: access, TrustedProxies: c.TrustedProxies,
+		Error: WriteError, Draining: a.Drain})
 	return a, nil
 }
 
-// routes gives each path to its handler.
-func routes(gw, api http.Handler, ops *ops) http.Handler {
+// routes gives each path to its handler. A part that is not served is answered as an unknown path.
+func routes(part Part, gw, api http.Handler, ops *ops) http.Handler {
+	if part == Proxy {
+		ops.home = ""
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch p := r.URL.Path; {
-		case gateway.Handles(p):
+		model, manage := gateway.Handles(r.URL.Path), adminapi.Handles(r.URL.Path)
+		switch {
+		case part == Admin && model, part == Proxy && manage:
+			web.DropBody(w, r)
+			WriteError(w, r, core.E(core.CodeNotFound, "This function does not serve this path. The proxy and the admin function have an address each; the template's outputs name them."))
+		case model:
 			gw.ServeHTTP(w, r)
-		case adminapi.Handles(p):
+		case manage:
 			api.ServeHTTP(w, r)
 		case ops.serve(w, r):
 		default:
@@ -165,8 +192,16 @@ func routes(gw, api http.Handler, ops *ops) http.Handler {
 	})
 }
 
-// writeError is the middleware's way to answer: in the dialect of the path.
-func writeError(w http.ResponseWriter, r *http.Request, e *core.Error) {
+// fromAfar takes from every request the right to use a published default: an event can name any source.
+func fromAfar(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		web.FromContext(r.Context()).Direct = false
+		next.ServeHTTP(w, r)
+	})
+}
+
+// WriteError answers with an error in the dialect of the path.
+func WriteError(w http.ResponseWriter, r *http.Request, e *core.Error) {
 	if adminapi.Handles(r.URL.Path) {
 		adminapi.WriteError(w, r, e)
 		return
@@ -193,8 +228,14 @@ func (a *App) Maintain(ctx context.Context) {
 	}
 }
 
-// Close flushes and closes the store. Handlers must have ended.
+// closeTime is for token refreshes that go on though their callers left; one asks for 20 s at most and saves for 10.
+const closeTime = 30 * time.Second
+
+// Close flushes and closes the store, once no token is under way that must be saved in it. Handlers must have ended.
 func (a *App) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+	defer cancel()
+	err := a.pool.vault.Close(ctx)
 	a.transports.CloseIdle()
-	return a.Opened.Store.Close()
+	return errors.Join(err, a.Opened.Store.Close())
 }

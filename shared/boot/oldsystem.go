@@ -142,32 +142,39 @@ func (a *App) reserved(cred string) string {
 // adopt makes the imported nodes of UPSTREAM_* and AMAZONQ_* those that the variables govern, so that the upgrade of an
 // installation that sets them does not make a second one.
 func (a *App) adopt(ctx context.Context, c *config.Config) error {
+	err := a.adoptNode(ctx, func(s *seeded) *string { return &s.Node }, func(n *core.Node, cred core.Secret) bool { return governed(c, n, cred) })
+	if err != nil {
+		return err
+	}
+	return a.adoptPool(ctx, c)
+}
+
+func (a *App) adoptPool(ctx context.Context, c *config.Config) error {
+	return a.adoptNode(ctx, func(s *seeded) *string { return &s.Pool }, func(n *core.Node, cred core.Secret) bool { return governedPool(c, n, cred) })
+}
+
+// adoptNode remembers in the place that of tells the first node that fits, unless there is one.
+func (a *App) adoptNode(ctx context.Context, of func(*seeded) *string, fits func(*core.Node, core.Secret) bool) error {
+	var last seeded
+	if err := a.Tables.ReadMeta(ctx, metaSeeds, &last); err != nil && !store.Missing(err) || *of(&last) != "" {
+		return err
+	}
 	nodes, err := a.Tables.Nodes.All(ctx, core.DefaultAccount)
 	if err != nil {
 		return err
 	}
-	var s seeded
 	for _, n := range nodes {
 		cred, err := a.Box.Open(directory.CredentialOwner(n.Value.ID), n.Value.Credential)
-		switch {
-		case err != nil:
-		case s.Node == "" && governed(c, &n.Value, cred):
-			s.Node = n.Value.ID
-		case s.Pool == "" && governedPool(c, &n.Value, cred):
-			s.Pool = n.Value.ID
+		if err != nil || !fits(&n.Value, cred) {
+			continue
 		}
+		return a.editSeeds(ctx, func(s *seeded) {
+			if p := of(s); *p == "" {
+				*p = n.Value.ID
+			}
+		})
 	}
-	if s.Node == "" && s.Pool == "" {
-		return nil
-	}
-	return a.editSeeds(ctx, func(have *seeded) {
-		if have.Node == "" {
-			have.Node = s.Node
-		}
-		if have.Pool == "" {
-			have.Pool = s.Pool
-		}
-	})
+	return nil
 }
 
 // governed reports whether a node is the one that UPSTREAM_* would make.

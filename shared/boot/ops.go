@@ -16,7 +16,7 @@ import (
 type ops struct {
 	app     *App
 	version string
-	home    string // where a browser that asks for / is sent
+	home    string // where a browser that asks for / is sent; empty: it gets what others get
 	store   store.Store
 	mu      sync.Mutex
 	at      time.Time
@@ -41,7 +41,7 @@ func (o *ops) serve(w http.ResponseWriter, r *http.Request) bool {
 	web.FromContext(r.Context()).Quiet = true
 	switch r.URL.Path {
 	case "/":
-		if r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html") {
+		if o.home != "" && r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html") {
 			http.Redirect(w, r, o.home, http.StatusSeeOther)
 			return true
 		}

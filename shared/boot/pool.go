@@ -35,6 +35,7 @@ func newPool(a *App, c *config.Config, leases store.Leases) *pool {
 			}
 			return p.login.Refresh(ctx, cred, refresh)
 		},
+		Origin: origin,
 		Static: func(credential core.Secret) (core.Secret, bool) {
 			cred, err := amazonq.ParseCredential(credential)
 			return core.NewSecret(cred.APIKey), err == nil && cred.APIKey != ""
@@ -42,6 +43,19 @@ func newPool(a *App, c *config.Config, leases store.Leases) *pool {
 	o.Tokens = p.vault
 	p.client = amazonq.New(o)
 	return p
+}
+
+// origin is what of a credential its access tokens come from. An edit of the rest, such as the region, must not void the
+// refresh token that came with the last one: the credential's own is spent.
+func origin(credential core.Secret) string {
+	cred, err := amazonq.ParseCredential(credential)
+	switch {
+	case err != nil:
+		return credential.Reveal()
+	case cred.APIKey != "":
+		return cred.APIKey
+	}
+	return cred.RefreshToken + "\x00" + cred.ClientID
 }
 
 // target opens a node's credential.
@@ -70,7 +84,8 @@ func (p *pool) refresh(ctx context.Context) error {
 		}
 		targets, names[n.ID] = append(targets, t), n
 	}
-	for id, err := range p.vault.Sweep(ctx, targets) {
+	failed := p.vault.Sweep(ctx, targets)
+	for id, err := range failed {
 		n := names[id]
 		var told *upstream.Error
 		if !errors.As(err, &told) || told.Blocked == "" {
@@ -79,6 +94,50 @@ func (p *pool) refresh(ctx context.Context) error {
 		}
 		s := p.a.tracker.Node(ctx, n.ID, n.Account)
 		p.a.tracker.Blocked(s, n.Name, told.Blocked, told.Reason, p.a.now())
+		if err := p.a.tracker.Save(ctx, s); err != nil {
+			return err
+		}
+	}
+	good := targets[:0]
+	for _, t := range targets {
+		if failed[t.Node.ID] == nil {
+			good = append(good, t)
+		}
+	}
+	return p.unblock(ctx, good)
+}
+
+// unblock lets requests to nodes again whose logins were thought to have ended, and that have a token that is good: another
+// instance saved one, or an edit of the credential has helped.
+func (p *pool) unblock(ctx context.Context, targets []upstream.Target) error {
+	if len(targets) == 0 {
+		return nil
+	}
+	states, err := p.a.Tables.States.All(ctx, "") // not this instance's memory: another one may have blocked them
+	if err != nil {
+		return err
+	}
+	blocked := map[string]bool{}
+	for i := range states {
+		blocked[states[i].Value.Node] = states[i].Value.Blocked == core.BlockedLogin
+	}
+	for _, t := range targets {
+		n := t.Node
+		if !blocked[n.ID] {
+			continue
+		}
+		info, err := p.vault.Info(ctx, t)
+		if err != nil {
+			return err
+		}
+		if !info.Valid {
+			continue
+		}
+		if err := p.a.tracker.Reload(ctx, n.Account, []string{n.ID}); err != nil {
+			return err
+		}
+		s := p.a.tracker.Node(ctx, n.ID, n.Account)
+		p.a.tracker.Unblocked(s, n.Name, core.BlockedLogin)
 		if err := p.a.tracker.Save(ctx, s); err != nil {
 			return err
 		}
@@ -165,8 +224,13 @@ func (p *pool) Forget(ctx context.Context, node string) error { return p.vault.F
 // poolNodeRPM is what a node of the pool takes a minute, as the older pool had it.
 const poolNodeRPM = 10
 
-// seedPool makes the node of AMAZONQ_*, or applies what changed of it, by the rules of seedNode.
+// seedPool makes the node of AMAZONQ_*, or applies what changed of it, by the rules of seedNode. A node that has the same
+// login already, made by an import or through the API, becomes the variables' own: with two, each refresh of the one would
+// end the other's login.
 func (a *App) seedPool(ctx context.Context, c *config.Config, cred, profile bool) error {
+	if err := a.adoptPool(ctx, c); err != nil {
+		return err
+	}
 	id, err := a.seededNode(ctx, func(s *seeded) *string { return &s.Pool })
 	if err != nil {
 		return err
@@ -178,10 +242,7 @@ func (a *App) seedPool(ctx context.Context, c *config.Config, cred, profile bool
 	}
 	update := func(n *core.Node) error {
 		if cred {
-			own := amazonq.Credential{RefreshToken: c.AmazonQRefreshToken.Reveal(), ClientID: c.AmazonQClientID.Reveal(), ClientSecret: c.AmazonQClientSecret.Reveal()}
-			// the operator's own: who may edit the node must not send this credential elsewhere
-			n.Operator = true
-			n.Credential = a.Box.Seal(directory.CredentialOwner(n.ID), own.Secret())
+			a.setLogin(n, amazonq.Credential{RefreshToken: c.AmazonQRefreshToken.Reveal(), ClientID: c.AmazonQClientID.Reveal(), ClientSecret: c.AmazonQClientSecret.Reveal()})
 		}
 		if profile {
 			n.Profile = arn
@@ -202,4 +263,23 @@ func (a *App) seedPool(ctx context.Context, c *config.Config, cred, profile bool
 		return err
 	}
 	return a.forgetState(ctx, id)
+}
+
+// setLogin gives a node the operator's login.
+func (a *App) setLogin(n *core.Node, own amazonq.Credential) {
+	if n.Credential != "" {
+		old, err := a.Box.Open(directory.CredentialOwner(n.ID), n.Credential)
+		have, perr := amazonq.ParseCredential(old)
+		if err == nil && perr == nil && have.ClientID == own.ClientID {
+			own.Region, own.StartURL = have.Region, have.StartURL // where the client is registered
+			if own == have {
+				return // and with it the refresh token that may have come since
+			}
+		}
+	}
+	if !n.Operator {
+		// an address that was edited through the API must not get the operator's login: whoever edited it would
+		n.BaseURL, n.Operator = "", true
+	}
+	n.Credential = a.Box.Seal(directory.CredentialOwner(n.ID), own.Secret())
 }

@@ -29,8 +29,9 @@ type seeded struct {
 const metaSeeds = "seeds"
 
 // seed makes the first account, keys and node from the environment, and applies later changes of the variables. Every
-// write is create-only or compare-and-swap, so that several instances may start at once.
-func (a *App) seed(ctx context.Context, c *config.Config) error {
+// write is create-only or compare-and-swap, so that several instances may start at once. importing leaves the admin key to a
+// later start.
+func (a *App) seed(ctx context.Context, c *config.Config, importing bool) error {
 	var last seeded
 	if err := a.Tables.ReadMeta(ctx, metaSeeds, &last); err != nil && !store.Missing(err) {
 		return err
@@ -51,8 +52,10 @@ func (a *App) seed(ctx context.Context, c *config.Config) error {
 	if err := a.seedAccount(ctx, c, changed("DEFAULT_ACCOUNT_NAME", c.AccountName)); err != nil {
 		return err
 	}
-	if err := a.seedAdminKey(ctx, c); err != nil {
-		return err
+	if !importing {
+		if err := a.seedAdminKey(ctx, c); err != nil {
+			return err
+		}
 	}
 	if err := a.seedProxyKey(ctx, c, changed("DEFAULT_PROXY_API_KEY", c.ProxyAPIKey.Reveal())); err != nil {
 		return err
@@ -199,7 +202,10 @@ func (a *App) publishedAdmin(c *config.Config) {
 // published warns of a default credential in use.
 func (a *App) published(c *config.Config, what, variable string) {
 	where := "works from this machine only"
-	if c.AllowDefaults {
+	switch {
+	case a.hosted:
+		where = "works nowhere on Lambda"
+	case c.AllowDefaults:
 		where = "works from anywhere, as ALLOW_DEFAULT_CREDENTIALS says"
 	}
 	a.Notes = append(a.Notes, "warning: the default "+what+" key is published; it "+where+". Set "+variable)

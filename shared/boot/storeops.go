@@ -37,7 +37,11 @@ func OpenStore(ctx context.Context, openers map[string]Opener, url core.Secret, 
 		for s := range openers {
 			known = append(known, s+":")
 		}
-		return Opened{}, fmt.Errorf("%s: this program has no store of this kind yet; it has %s. Unset it to use the embedded file data/sluice.db", name, strings.Join(sorted(known), ", "))
+		remedy := ""
+		if openers["sqlite"] != nil {
+			remedy = ". Unset it to use the embedded file data/sluice.db"
+		}
+		return Opened{}, fmt.Errorf("%s: this program has no store of this kind; it has %s%s", name, strings.Join(sorted(known), ", "), remedy)
 	}
 	opened, err := open(ctx, core.NewSecret(rest), log)
 	if err != nil {

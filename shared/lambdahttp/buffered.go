@@ -4,15 +4,19 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
+	proxycore "github.com/awslabs/aws-lambda-go-api-proxy/core"
+
 	"sluice/shared/core"
-	"sluice/shared/rawjson"
 )
 
 // document is a whole answer.
@@ -65,7 +69,7 @@ func (f *function) newBuffer(ev *event) *bufferWriter {
 // bufferWriter collects an answer.
 type bufferWriter struct {
 	head
-	payload int
+	payload int // version of the event's payload, which the answer's form follows
 	limit   int64
 	body    []byte
 	full    bool
@@ -110,20 +114,75 @@ func (w *bufferWriter) SetReadDeadline(time.Time) error { return nil }
 // EnableFullDuplex has nothing to do either.
 func (w *bufferWriter) EnableFullDuplex() error { return nil }
 
-// encode makes the envelope. A body goes as text where it is text, since a REST API decodes base64 for the listed media types
-// alone.
+// encode makes the envelope with aws-lambda-go-api-proxy's writers, which know its two forms and when a body must be base64.
+// They are given a finished answer: what they do while a handler runs differs from net/http (headers set too late go out,
+// an answer without a status is an error, a panic ends the process), and their requests do too (no port in the address, no
+// path with an escape that is none).
 func (w *bufferWriter) encode() []byte {
 	_ = w.FlushError()
-	binary := !utf8.Valid(w.body) || w.sent.Get("Content-Encoding") != ""
-	b := make([]byte, 0, len(w.body)*3/2+1024)
-	b = append(b, '{')
-	b = appendMeta(b, w.payload, w.status, w.sent)
-	b = append(b, `,"body":`...)
-	if binary {
-		b = append(b, '"')
-		b = base64.StdEncoding.AppendEncode(b, w.body)
-		return append(b, `","isBase64Encoded":true}`...)
+	body, coded := w.body, w.sent.Get("Content-Encoding") != "" && utf8.Valid(w.body)
+	if coded {
+		body = []byte("\xff") // the writers look at the bytes alone; this has them choose base64
 	}
-	b = rawjson.AppendString(b, string(w.body))
-	return append(b, `,"isBase64Encoded":false}`...)
+	header := http.Header{}
+	for name, values := range w.sent {
+		if len(values) == 0 || !forwarded(name) {
+			continue
+		}
+		header[name] = make([]string, len(values))
+		for i, v := range values {
+			header[name][i] = oneLine(v)
+		}
+	}
+	var answer any
+	if w.payload == 1 {
+		p := proxycore.NewProxyResponseWriter()
+		fill(p, header, w.status, body)
+		a, err := p.GetProxyResponse()
+		if coded {
+			a.Body = base64.StdEncoding.EncodeToString(w.body)
+		}
+		answer = must(a, err)
+	} else {
+		p := proxycore.NewProxyResponseWriterV2()
+		fill(p, header, w.status, body)
+		a, err := p.GetProxyResponse()
+		if coded {
+			a.Body = base64.StdEncoding.EncodeToString(w.body)
+		}
+		for name, values := range header { // it joins them without a space
+			if len(values) > 1 && name != "Set-Cookie" {
+				a.Headers[name] = strings.Join(values, ", ")
+			}
+		}
+		answer = must(a, err)
+	}
+	var out bytes.Buffer
+	out.Grow(len(w.body)*3/2 + 1024)
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(answer); err != nil {
+		panic(err) // strings and numbers
+	}
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
+}
+
+// fill hands a finished answer over. A body that is there has its type by now, and one that is empty has none.
+func fill(p http.ResponseWriter, header http.Header, status int, body []byte) {
+	maps.Copy(p.Header(), header)
+	p.WriteHeader(status)
+	if len(body) > 0 {
+		_, _ = p.Write(body)
+		if header["Content-Type"] == nil {
+			delete(p.Header(), "Content-Type")
+		}
+	}
+}
+
+// must is for an error that a missing status alone causes.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

@@ -39,6 +39,7 @@ type Server struct {
 	records  []*Record
 	inits    []FunctionError
 	mostBusy int
+	asked    time.Time
 }
 
 // Record is what one invocation brought.
@@ -120,6 +121,13 @@ func (s *Server) Close() {
 	_ = s.srv.Close()
 }
 
+// Ready is when a function asked for its first invocation, which ends its init phase; zero before.
+func (s *Server) Ready() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked
+}
+
 // Records returns what has arrived so far, oldest first.
 func (s *Server) Records() []Record {
 	s.mu.Lock()
@@ -177,6 +185,11 @@ func (s *Server) Invoke(ctx context.Context, payload []byte, timeout time.Durati
 }
 
 func (s *Server) next(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	if s.asked.IsZero() {
+		s.asked = time.Now()
+	}
+	s.mu.Unlock()
 	select {
 	case <-r.Context().Done():
 	case <-s.closed:
