@@ -31,7 +31,7 @@ build-functions: ## build dist/lambda/{proxy,admin,healthcheck}/bootstrap for AR
 package: ## zip the functions for both architectures: dist/{proxy,admin,healthcheck}-{arm64,amd64}.zip
 	@for a in arm64 amd64; do for f in $(FUNCTIONS); do \
 		$(MAKE) --no-print-directory dist/$$f-$$a.zip ARCH=$$a FUNCTION=$$f || exit 1; done; done
-	@cd dist && sha256sum *.zip | tee SHA256SUMS
+	@cd $(DIST) && sha256sum *.zip | tee SHA256SUMS
 
 dist/%.zip: .FORCE
 	@mkdir -p $(DIST)/$(ARCH)/$(FUNCTION)
