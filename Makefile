@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 RACE := $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
 FUZZTIME ?= 30s
 
-.PHONY: help build build-local build-functions package bench-cold run test test-stores test-clients test-all check tidy bench bench-limits fuzz deploy-guided lint-deploy clean
+.PHONY: help build build-local build-functions package bench-cold run local test test-stores test-clients test-all check tidy bench bench-limits fuzz deploy-guided lint-deploy clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -40,7 +40,9 @@ dist/%.zip: .FORCE
 
 .FORCE:
 
-run: build-local ## build and start on port 8000 with data/sluice.db
+run: local
+
+local: build-local ## everything on one port: build and start on port 8000 with data/sluice.db
 	@exec bin/sluice serve
 
 test: ## everything that needs Go alone

@@ -98,7 +98,7 @@ func (c *call) poolQuota() error {
 	if err != nil {
 		return err
 	}
-	if s != nil && s.Cooling[""].After(now) && hasRoom(&q, now) {
+	if s != nil && s.Cooling[""].After(now) && q.Room(now) {
 		if err := c.a.o.Health.EndCooling(ctx, n.ID, n.Account); err != nil {
 			return err
 		}
@@ -109,12 +109,4 @@ func (c *call) poolQuota() error {
 		Account string `json:"account_name"`
 		amazonq.Quota
 	}{v.ID, n.Name, q})
-}
-
-// hasRoom reports whether a quota says that there is something left of the limit, the free trial or what may be paid for.
-func hasRoom(q *amazonq.Quota, now time.Time) bool {
-	t, o := q.Trial, q.Overage
-	return q.Used < q.Limit ||
-		t != nil && t.Status == "ACTIVE" && t.Used < t.Limit && (t.Expires.IsZero() || t.Expires.After(now)) ||
-		o != nil && q.OverageStatus == "ENABLED" && o.Used < o.Cap
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 
 	"sluice/shared/adminapi"
@@ -22,11 +23,14 @@ type pool struct {
 	client *amazonq.Client
 	login  *amazonq.Login
 	vault  *tokens.Vault
+
+	mu    sync.Mutex
+	asked map[string]time.Time // node -> when its quota was asked for
 }
 
 func newPool(a *App, c *config.Config, leases store.Leases) *pool {
 	o := amazonq.Options{Transports: a.transports, Endpoint: c.AmazonQEndpoint, TokenEndpoint: c.AmazonQTokenEndpoint, Now: a.now}
-	p := &pool{a: a, login: amazonq.NewLogin(o)}
+	p := &pool{a: a, login: amazonq.NewLogin(o), asked: map[string]time.Time{}}
 	p.vault = tokens.New(tokens.Options{Tables: a.Tables, Leases: leases, Box: a.Box, Now: a.now, Log: a.log,
 		Refresh: func(ctx context.Context, credential, refresh core.Secret, _ core.Node) (upstream.Grant, error) {
 			cred, err := amazonq.ParseCredential(credential)
@@ -104,26 +108,26 @@ func (p *pool) refresh(ctx context.Context) error {
 			good = append(good, t)
 		}
 	}
-	return p.unblock(ctx, good)
+	if len(good) == 0 {
+		return nil
+	}
+	states, err := p.a.Tables.States.All(ctx, "") // not this instance's memory: another one may have learnt more
+	if err != nil {
+		return err
+	}
+	known := make(map[string]*core.NodeState, len(states))
+	for i := range states {
+		known[states[i].Value.Node] = &states[i].Value
+	}
+	return errors.Join(p.unblock(ctx, good, known), p.resume(ctx, good, known))
 }
 
 // unblock lets requests to nodes again whose logins were thought to have ended, and that have a token that is good: another
 // instance saved one, or an edit of the credential has helped.
-func (p *pool) unblock(ctx context.Context, targets []upstream.Target) error {
-	if len(targets) == 0 {
-		return nil
-	}
-	states, err := p.a.Tables.States.All(ctx, "") // not this instance's memory: another one may have blocked them
-	if err != nil {
-		return err
-	}
-	blocked := map[string]bool{}
-	for i := range states {
-		blocked[states[i].Value.Node] = states[i].Value.Blocked == core.BlockedLogin
-	}
+func (p *pool) unblock(ctx context.Context, targets []upstream.Target, known map[string]*core.NodeState) error {
 	for _, t := range targets {
 		n := t.Node
-		if !blocked[n.ID] {
+		if s := known[n.ID]; s == nil || s.Blocked != core.BlockedLogin {
 			continue
 		}
 		info, err := p.vault.Info(ctx, t)

@@ -48,6 +48,14 @@ type Overage struct {
 	Currency string  `json:"currency,omitempty"`
 }
 
+// Room reports whether there is something left of the limit, the free trial or what may be paid for.
+func (q Quota) Room(now time.Time) bool {
+	t, o := q.Trial, q.Overage
+	return q.Used < q.Limit ||
+		t != nil && t.Status == "ACTIVE" && t.Used < t.Limit && (t.Expires.IsZero() || t.Expires.After(now)) ||
+		o != nil && q.OverageStatus == "ENABLED" && o.Used < o.Cap
+}
+
 // ResetAfter is how long a used-up quota lasts: until it resets, else until the next month (UTC). Always more than 0.
 func (q Quota) ResetAfter(now time.Time) time.Duration {
 	if d := q.ResetsAt.Sub(now); d > 0 && d < 40*24*time.Hour {
