@@ -117,6 +117,9 @@ func (t *Table[T]) doc(v T, version int64) (Doc, error) {
 	return Doc{Kind: t.kind, ID: m.ID, Account: m.Account, Unique: m.Unique, Expires: m.Expires, Version: version, Body: body}, nil
 }
 
+// maxTries bounds the tries of an edit that others keep overtaking: enough for a hundred editors at once on a slow machine.
+const maxTries = 200
+
 // Update changes a value by compare-and-swap: edit gets the current value and may run several times. ErrNotFound when
 // there is none; an error of edit ends it and nothing is stored. Gives up with ErrConflict after many collisions.
 func (t *Table[T]) Update(ctx context.Context, id string, edit func(*T) error) (Row[T], error) {
@@ -133,10 +136,10 @@ func (t *Table[T]) Update(ctx context.Context, id string, edit func(*T) error) (
 			return r, err
 		}
 		r.Version, err = t.docs.Replace(ctx, d)
-		if !errors.Is(err, ErrConflict) || try >= 50 {
+		if !errors.Is(err, ErrConflict) || try >= maxTries {
 			return r, err
 		}
-		if err := pause(ctx, time.Duration(rand.Int64N(int64(min(try+1, 20))*int64(time.Millisecond)))); err != nil {
+		if err := pause(ctx, time.Duration(rand.Int64N(int64(min(try+1, 50))*int64(time.Millisecond)))); err != nil {
 			return r, err
 		}
 	}
