@@ -12,5 +12,5 @@ var version = ""
 
 func main() {
 	f := root.New(boot.Admin, version)
-	lambdahttp.Start(f, lambdahttp.Options{Log: f.Log(), Error: boot.WriteError, Buffered: true})
+	lambdahttp.Start(root.Placed(f), lambdahttp.Options{Log: f.Log(), Error: boot.WriteError, Buffered: true})
 }

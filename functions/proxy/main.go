@@ -12,5 +12,5 @@ var version = ""
 
 func main() {
 	f := root.New(boot.Proxy, version)
-	lambdahttp.Start(f, lambdahttp.Options{Log: f.Log(), Error: boot.WriteError})
+	lambdahttp.Start(root.Placed(f), lambdahttp.Options{Log: f.Log(), Error: boot.WriteError})
 }

@@ -98,7 +98,7 @@ func (a *API) page(w http.ResponseWriter, r *http.Request) {
 	if key := r.URL.Query().Get("admin_key"); key != "" {
 		err := a.throttled(r, func() error { return a.openByKey(w, r, key) })
 		if err == nil {
-			http.Redirect(w, r, a.Link("/admin"), http.StatusSeeOther)
+			http.Redirect(w, r, a.Link(r, "/admin"), http.StatusSeeOther)
 			return
 		}
 		e := core.AsError(err)
@@ -111,7 +111,7 @@ func (a *API) page(w http.ResponseWriter, r *http.Request) {
 	}
 	if err := a.identify(c); err != nil {
 		if core.AsError(err).Code == core.CodeUnauthenticated {
-			http.Redirect(w, r, a.Link("/login"), http.StatusSeeOther)
+			http.Redirect(w, r, a.Link(r, "/login"), http.StatusSeeOther)
 			return
 		}
 		c.fail(err)
@@ -122,5 +122,5 @@ func (a *API) page(w http.ResponseWriter, r *http.Request) {
 		c.fail(err)
 		return
 	}
-	writePage(w, http.StatusOK, adminPage(a.o.Version, a.Link("/logout"), c.who, nodes))
+	writePage(w, http.StatusOK, adminPage(a.o.Version, a.Link(r, "/logout"), c.who, nodes))
 }

@@ -2,9 +2,13 @@ package adminapi_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+
+	"sluice/shared/boot/boottest"
+	"sluice/shared/web"
 )
 
 // TestAdminKeyInTheAddress: Guide A's http://localhost:8000/admin?admin_key=... opens the page and leaves the address.
@@ -128,5 +132,16 @@ func TestSecureCookieBehindTLS(t *testing.T) {
 	}
 	if a.Header.Get("Location") != "/admin" || a.Status != http.StatusSeeOther {
 		t.Errorf("status %d to %q", a.Status, a.Header.Get("Location"))
+	}
+}
+
+// Under the stage of a REST API, which the host tells, links and cookies led to paths that the API does not have.
+func TestPrefixOfTheHost(t *testing.T) {
+	w := start(t)
+	r := boottest.Request("POST", "/login", "admin_key="+adminKey, "Content-Type", "application/x-www-form-urlencoded")
+	got := httptest.NewRecorder()
+	w.Handler.ServeHTTP(got, r.WithContext(web.WithPrefix(r.Context(), "/prod")))
+	if got.Code != 303 || got.Header().Get("Location") != "/prod/admin" || !strings.Contains(got.Header().Get("Set-Cookie"), "; Path=/prod;") {
+		t.Errorf("signed in: %d %v", got.Code, got.Header())
 	}
 }

@@ -1,6 +1,7 @@
 package adminapi_test
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -77,13 +78,14 @@ func TestLogin(t *testing.T) {
 	if l := p.want(200, "GET", "/admin/accounts", "").list(); len(l) != 2 {
 		t.Errorf("listed %v", l)
 	}
-	n := p.node("/2")
+	made := fmt.Sprintf("/%v", acct["id"]) // the polls at once may have drawn numbers that they did not use
+	n := p.node(made)
 	c := p.credential(n)
 	if c.RefreshToken != "refresh-secret-of-login" || c.ClientID != "registered-client" || c.ClientSecret != "client-secret-of-login" || c.Region != "eu-central-1" ||
 		c.StartURL != "https://d-1234567890.awsapps.com/start" || n.API != "kiro" || n.Account != core.DefaultAccount {
 		t.Errorf("stored %+v", n)
 	}
-	p.want(200, "DELETE", "/admin/accounts/2", "")
+	p.want(200, "DELETE", "/admin/accounts"+made, "")
 	p.want(404, "POST", path, "")
 	if l := p.want(200, "GET", "/admin/accounts", "").list(); len(l) != 1 {
 		t.Error("a poll brought a deleted account back")

@@ -185,20 +185,25 @@ func (a *API) open(w http.ResponseWriter, r *http.Request, s store.Session) erro
 }
 
 func (a *API) cookie(r *http.Request, value string, maxAge int) *http.Cookie {
-	path := "/"
+	path := a.prefix(r)
 	if u, err := url.Parse(a.o.PublicURL); err == nil && u.Path != "" {
-		path = u.Path
+		path = u.Path // as it is written: with a slash at its end or without
+	} else if path == "" {
+		path = "/"
 	}
 	return &http.Cookie{Name: sessionCookie, Value: value, Path: path, MaxAge: maxAge, HttpOnly: true,
 		SameSite: http.SameSiteLaxMode, Secure: r.TLS != nil || strings.HasPrefix(a.o.PublicURL, "https://")}
 }
 
-// Link makes a path of ours into one a browser can follow behind a prefix.
-func (a *API) Link(path string) string {
-	if u, err := url.Parse(a.o.PublicURL); err == nil {
-		return strings.TrimRight(u.Path, "/") + path
+// Link makes a path of ours into one that the browser of r can follow behind a prefix.
+func (a *API) Link(r *http.Request, path string) string { return a.prefix(r) + path }
+
+// prefix is the path of PUBLIC_URL, else what the host says.
+func (a *API) prefix(r *http.Request) string {
+	if u, err := url.Parse(a.o.PublicURL); err == nil && a.o.PublicURL != "" {
+		return strings.TrimRight(u.Path, "/")
 	}
-	return path
+	return web.Prefix(r.Context())
 }
 
 func wantsPage(r *http.Request) bool { return strings.Contains(r.Header.Get("Accept"), "text/html") }
@@ -207,7 +212,7 @@ func wantsPage(r *http.Request) bool { return strings.Contains(r.Header.Get("Acc
 func (a *API) login(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		writePage(w, http.StatusOK, loginPage(a.Link("/login"), "", ""))
+		writePage(w, http.StatusOK, loginPage(a.Link(r, "/login"), "", ""))
 		return
 	case http.MethodPost:
 	default:
@@ -222,7 +227,7 @@ func (a *API) login(w http.ResponseWriter, r *http.Request) {
 		err = a.signIn(w, r)
 	}
 	if err == nil {
-		http.Redirect(w, r, a.Link("/admin"), http.StatusSeeOther)
+		http.Redirect(w, r, a.Link(r, "/admin"), http.StatusSeeOther)
 		return
 	}
 	e := core.AsError(err)
@@ -237,7 +242,7 @@ func (a *API) login(w http.ResponseWriter, r *http.Request) {
 func (a *API) refuse(w http.ResponseWriter, r *http.Request, e *core.Error) {
 	web.FromContext(r.Context()).ErrorCode = string(e.Code)
 	retryAfter(w, e)
-	writePage(w, e.Code.Status(), loginPage(a.Link("/login"), e.Message, r.PostForm.Get("username")))
+	writePage(w, e.Code.Status(), loginPage(a.Link(r, "/login"), e.Message, r.PostForm.Get("username")))
 }
 
 // signIn checks what the form holds and opens a session.
@@ -331,5 +336,5 @@ func (a *API) logout(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	http.SetCookie(w, a.cookie(r, "", -1))
-	http.Redirect(w, r, a.Link("/login"), http.StatusSeeOther)
+	http.Redirect(w, r, a.Link(r, "/login"), http.StatusSeeOther)
 }

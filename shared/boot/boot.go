@@ -160,7 +160,7 @@ func build(ctx context.Context, o *Options, opened Opened) (*App, error) {
 	if c.AccessLog && o.Access != nil {
 		access = web.NewAccessLog(o.Access, c.LogFormat == "json")
 	}
-	ops := &ops{app: a, version: o.Version, home: api.Link("/admin"), store: s}
+	ops := &ops{app: a, version: o.Version, home: func(r *http.Request) string { return api.Link(r, "/admin") }, store: s}
 	served := routes(o.Part, gw, api, ops)
 	if o.Hosted {
 		served = fromAfar(served)
@@ -173,7 +173,7 @@ func build(ctx context.Context, o *Options, opened Opened) (*App, error) {
 // routes gives each path to its handler. A part that is not served is answered as an unknown path.
 func routes(part Part, gw, api http.Handler, ops *ops) http.Handler {
 	if part == Proxy {
-		ops.home = ""
+		ops.home = nil
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		model, manage := gateway.Handles(r.URL.Path), adminapi.Handles(r.URL.Path)

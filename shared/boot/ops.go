@@ -16,7 +16,7 @@ import (
 type ops struct {
 	app     *App
 	version string
-	home    string // where a browser that asks for / is sent; empty: it gets what others get
+	home    func(*http.Request) string // where a browser that asks for / is sent; nil: it gets what others get
 	store   store.Store
 	mu      sync.Mutex
 	at      time.Time
@@ -41,8 +41,8 @@ func (o *ops) serve(w http.ResponseWriter, r *http.Request) bool {
 	web.FromContext(r.Context()).Quiet = true
 	switch r.URL.Path {
 	case "/":
-		if o.home != "" && r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html") {
-			http.Redirect(w, r, o.home, http.StatusSeeOther)
+		if o.home != nil && r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html") {
+			http.Redirect(w, r, o.home(r), http.StatusSeeOther)
 			return true
 		}
 		reply(w, r, http.StatusOK, map[string]any{"name": "sluice", "version": o.version})

@@ -10,6 +10,7 @@ import (
 	"sluice/shared/rawjson"
 	"sluice/shared/store"
 	"sluice/shared/translator/anthropic"
+	"sluice/shared/web"
 )
 
 // ownAddress makes the results_url of every batch that an answer describes lead back to the gateway. SDKs follow it as it
@@ -56,7 +57,7 @@ func (x *exchange) baseURL() string {
 		if x.r.TLS != nil || strings.EqualFold(x.r.Header.Get("X-Forwarded-Proto"), "https") {
 			scheme = "https"
 		}
-		base = scheme + "://" + x.r.Host
+		base = scheme + "://" + x.r.Host + web.Prefix(x.r.Context())
 	}
 	return base + strings.TrimSuffix(x.r.URL.EscapedPath(), x.path)
 }

@@ -36,6 +36,20 @@ type Info struct {
 
 type infoKey struct{}
 
+type prefixKey struct{}
+
+// WithPrefix tells handlers what stands before their paths in the public address, "/prod" for the stage of a REST API: the
+// host knows it, links and cookies need it.
+func WithPrefix(ctx context.Context, prefix string) context.Context {
+	return context.WithValue(ctx, prefixKey{}, prefix)
+}
+
+// Prefix returns what WithPrefix told, "" when it told nothing.
+func Prefix(ctx context.Context) string {
+	p, _ := ctx.Value(prefixKey{}).(string)
+	return p
+}
+
 // FromContext returns the request's Info; a fresh one when the middleware did not run, so that callers need no check.
 func FromContext(ctx context.Context) *Info {
 	if i, ok := ctx.Value(infoKey{}).(*Info); ok {
