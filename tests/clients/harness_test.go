@@ -3,8 +3,9 @@
 // own store; what the clients send and what the upstream then sees is compared on both sides.
 //
 // The folder is a module of its own, so that the SDKs are no dependencies of the gateway. Run it with run.sh, which
-// installs the npm clients first. A client that is missing fails its tests; nothing is skipped. With CLIENTS_RACE=1 the
-// gateway is built with the race detector.
+// installs the npm clients first. A client that is missing fails its tests. With CLIENTS_RACE=1 the gateway is built with
+// the race detector. CLIENTS_HOST says what the gateway is: "local" (default) the server, "rest" and "url" the Lambda
+// functions; then a store that is missing and not in STORETEST_REQUIRE ends the run with a line that says so.
 package clients_test
 
 import (
@@ -27,6 +28,7 @@ import (
 	"time"
 
 	"sluice/shared/upstream/upstreamtest"
+	"sluice/tests/lambda/stores"
 )
 
 // The credentials of every gateway here. No two are alike, so that a mix-up shows.
@@ -43,7 +45,7 @@ const (
 	settle    = 10 * time.Second // for usage to show in the admin API
 )
 
-// binary is the gateway that all tests start.
+// binary is the gateway that all tests start, where lambda is nil.
 var binary string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -55,30 +57,51 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "sluice")
-	args := []string{"build", "-o", binary}
-	if os.Getenv("CLIENTS_RACE") != "" {
-		args = append(args, "-race")
+	switch name := os.Getenv("CLIENTS_HOST"); name {
+	case "", "local":
+		binary = filepath.Join(dir, "sluice")
+		err = build(binary, "./local")
+	default:
+		lambda, err = newLambdaHost(name, dir)
+		if errors.Is(err, stores.ErrMissing) && !stores.Required(lambda.store) {
+			fmt.Fprintf(os.Stderr, "CLIENTS_HOST=%s: %v\n", name, err)
+			return 0
+		}
+		if err == nil {
+			defer lambda.server.Stop()
+		}
 	}
-	build := exec.Command("go", append(args, "./local")...)
-	build.Dir = filepath.Join("..", "..")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "building the gateway: %v\n%s", err, out)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
 }
 
+// build builds a program of the gateway's module.
+func build(out, pkg string, flags ...string) error {
+	args := append([]string{"build", "-o", out}, flags...)
+	if os.Getenv("CLIENTS_RACE") != "" {
+		args = append(args, "-race")
+	}
+	cmd := exec.Command("go", append(args, pkg)...)
+	cmd.Dir = filepath.Join("..", "..")
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("building the gateway: %w\n%s", err, said)
+	}
+	return nil
+}
+
 // own is the HTTP client of the tests themselves. A gateway that hangs must fail a test, not hang it.
 var own = &http.Client{Timeout: 20 * time.Second}
 
-// gateway is a running gateway process.
+// gateway is a running gateway.
 type gateway struct {
 	URL string
 
 	t   *testing.T
-	cmd *exec.Cmd
-	log *lockedBuffer
+	cmd *exec.Cmd     // of the server; nil: functions
+	log *lockedBuffer // of the server
 }
 
 // lockedBuffer is a buffer that a process writes while the test reads.
@@ -106,6 +129,9 @@ var announced = regexp.MustCompile(`127\.0\.0\.1:[1-9][0-9]*`)
 // cleanly.
 func startGateway(t *testing.T, url string, env ...string) *gateway {
 	t.Helper()
+	if lambda != nil {
+		return lambda.start(t, url, env...)
+	}
 	g := &gateway{t: t, log: &lockedBuffer{}, cmd: exec.Command(binary)}
 	g.cmd.Dir = t.TempDir()
 	g.cmd.Stdout, g.cmd.Stderr = g.log, g.log

@@ -207,6 +207,7 @@ func TestNodeSDKModels(t *testing.T) {
 // TestNodeSDKBatches: this SDK follows results_url wherever it leads. It must lead to the gateway: the upstream would be
 // sent the client's key, and refuse it.
 func TestNodeSDKBatches(t *testing.T) {
+	serverOnly(t, "results_url is https there, and leads past the tap")
 	f := setUp(t)
 	f.up.Default(up.Reply(up.Text("batched")))
 	r, err := f.node("batches.mjs", "", object{"model": model})

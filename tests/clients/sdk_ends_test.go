@@ -38,6 +38,7 @@ func (f *fixture) waitFor(text string) {
 // TestD51GoSDKCancel: a client that leaves in mid-stream ends the upstream's work within a second, and what it had until
 // then is recorded.
 func TestD51GoSDKCancel(t *testing.T) {
+	serverOnly(t, "a function is not told that its client has left")
 	eachSDK(t, nil, func(f *fixture, open func(sdkOptions) sdk) {
 		f.up.Default(up.Events(10).Usage(up.Usage{Input: 50, Output: 1000}).Silence(up.AfterDeltas(5)))
 		ctx, cancel := context.WithCancel(f.Context())
@@ -69,6 +70,7 @@ func TestD51GoSDKCancel(t *testing.T) {
 // TestD55GoSDKDrain: at SIGTERM a running stream goes on to its end, and a new request is told to come back later. The
 // gateway's clean exit is checked by the fixture.
 func TestD55GoSDKDrain(t *testing.T) {
+	serverOnly(t, "a function is not stopped while it answers")
 	eachSDK(t, nil, func(f *fixture, open func(sdkOptions) sdk) {
 		f.up.Default(up.Events(20).Every(100 * time.Millisecond))
 		s := open(sdkOptions{})

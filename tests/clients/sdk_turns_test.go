@@ -275,6 +275,7 @@ func TestGoSDKLong(t *testing.T) {
 
 // TestGoSDKLargeBody: a request of several MiB passes byte for byte.
 func TestGoSDKLargeBody(t *testing.T) {
+	serverOnly(t, "an event is at most 6 MiB")
 	eachSDK(t, nil, func(f *fixture, open func(sdkOptions) sdk) {
 		c := open(sdkOptions{}).chat(chatOptions{})
 		c.say(strings.Repeat("func main() { fmt.Println(\"\\u00fc\") }\n", 200_000))
