@@ -236,6 +236,19 @@ func TestStoreURLsOfTheDocuments(t *testing.T) {
 	}
 }
 
+// TestD24_FirewallIsDocumented: a firewall that reads prompts blocks the code in them, so the guide must say so.
+func TestD24_FirewallIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/deploy-aws.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"AWS WAF", "must not inspect the bodies of `/v1/messages`", "CrossSiteScripting_BODY"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("docs/deploy-aws.md does not say %q", want)
+		}
+	}
+}
+
 // TestAWSDocument checks docs/deploy-aws.md: curl calls are made, to a server that looks at them; aws, sam, docker and make
 // are NOT RUN, but what they name must exist.
 func TestAWSDocument(t *testing.T) {
