@@ -5,7 +5,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 # the race detector needs cgo and a C compiler; without them the tests still run, and say so
 RACE := $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
-FUZZTIME ?= 30s
+FUZZTIME ?= 200000x
 
 .PHONY: help build build-local build-functions package bench-cold run local test test-stores test-clients test-all check tidy bench bench-limits fuzz deploy-guided lint-deploy clean
 
@@ -84,10 +84,10 @@ bench-cold: ## a function's cold start, warm overhead and memory, behind the fak
 	-tests/stores/dynamodb.sh >/dev/null
 	go run ./tests/cold
 
-fuzz: ## each fuzz target for FUZZTIME
+fuzz: ## each fuzz target FUZZTIME: executions (200000x) or a time (30s)
 	@set -e; for p in $$(go list ./shared/...); do \
 		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
-			echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; done; done
+			echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$p; done; done
 
 deploy-guided: build-functions ## build the functions and deploy template.yaml with the SAM CLI, which asks for the parameters
 	@command -v sam >/dev/null || { echo "deploy-guided needs the SAM CLI; see docs/deploy-aws.md"; exit 1; }

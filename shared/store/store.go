@@ -78,6 +78,15 @@ const (
 	KindMeta      = "meta"     // seal check value, pepper, seeds applied
 	KindResource  = "resource" // batch or file id -> node
 	KindResponse  = "response" // conversation of a Responses client
+
+	KindHealthDay    = "healthday"    // a node's checks and changes of one day; expires
+	KindShare        = "share"        // a link to a monitor page
+	KindChannel      = "channel"      // where notifications go
+	KindSubscription = "subscription" // of a channel to an event
+	KindAlertRule    = "alertrule"
+	KindNotice       = "notice"     // a notification to send; deleted when it is sent or given up
+	KindNoticeLog    = "noticelog"  // what became of it; expires
+	KindNoticeSeen   = "noticeseen" // what was told of late, so that it is not told again; expires
 )
 
 // Generational reports whether a change of such a document raises its account's generation.
