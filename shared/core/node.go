@@ -63,6 +63,13 @@ type NodeState struct {
 	LastError  string               `json:"last_error,omitempty"` // short, no secret, no content
 	LastErrAt  time.Time            `json:"last_error_at,omitzero"`
 	Cooling    map[string]time.Time `json:"cooling,omitempty"` // model asked of the node -> until; "" is every model
+	// Degraded tells why the node is used only where nothing better is left, one of the Degraded constants; empty: it is not.
+	// DegradedAt is when it became so, or when a trial last found it so.
+	Degraded   string    `json:"degraded,omitempty"`
+	DegradedAt time.Time `json:"degraded_at,omitzero"`
+	// Since is when the condition began that the fields above make, and Reason why; zero and empty where it never changed.
+	Since  time.Time `json:"since,omitzero"`
+	Reason string    `json:"reason,omitempty"`
 	// Blocked tells why the node gets no request until someone acts: its login ended, or the upstream suspended it. A new
 	// credential or enabling the node clears it. One of the Blocked constants; empty: it is not.
 	Blocked string `json:"blocked,omitempty"`

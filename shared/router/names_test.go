@@ -193,7 +193,7 @@ func TestD54_KindsAreNotMixed(t *testing.T) {
 		{"the activated one is no exception", []router.Candidate{openai, anthropic}, "claude-x", "o", router.Choice{Index: 1}},
 		{"but is first among the preferred", []router.Candidate{openai, anthropic, bedrock}, "claude-x", "b", router.Choice{Index: 2}},
 		{"the others do not step in for a tried one", []router.Candidate{openai, with(anthropic, tried)}, "claude-x", "", router.Choice{Index: -1, Why: router.Tried}},
-		{"nor for a failed one", []router.Candidate{openai, with(anthropic, failed(0))}, "claude-x", "", router.Choice{Index: -1, Why: router.Failing, Wait: policy.TrialAfter}},
+		{"nor for a failed one", []router.Candidate{openai, with(anthropic, failed(0))}, "claude-x", "", router.Choice{Index: -1, Why: router.Failing, Wait: time.Second}},
 		{"nor for one that cools", []router.Candidate{openai, with(anthropic, cooling("claude-x", time.Second))}, "claude-x", "", router.Choice{Index: -1, Why: router.Cooling, Wait: time.Second}},
 		{"nor for one that cannot express it", []router.Candidate{openai, with(anthropic, unable)}, "claude-x", "", router.Choice{Index: -1, Why: router.Unfit}},
 		{"a disabled one prefers nothing", []router.Candidate{openai, with(anthropic, disabled)}, "claude-x", "", router.Choice{Index: 0}},
@@ -234,7 +234,7 @@ func TestPick_Unable(t *testing.T) {
 		{"beside one for other models", []router.Candidate{with(a, unable), with(b, serves("x"))}, "", router.Choice{Index: -1, Why: router.Unfit}},
 		{"a disabled one is just disabled", []router.Candidate{with(a, unable, disabled)}, "", router.Choice{Index: -1, Why: router.NoNode}},
 		{"one for other models is just that", []router.Candidate{with(a, unable, serves("x"))}, "", router.Choice{Index: -1, Why: router.NoModel}},
-		{"beside one that fails, which may come back", []router.Candidate{with(a, unable), with(b, failed(0))}, "", router.Choice{Index: -1, Why: router.Failing, Wait: policy.TrialAfter}},
+		{"beside one that fails, which may come back", []router.Candidate{with(a, unable), with(b, failed(0))}, "", router.Choice{Index: -1, Why: router.Failing, Wait: time.Second}},
 		{"beside one that cools", []router.Candidate{with(a, unable), with(b, cooling("m", time.Second))}, "", router.Choice{Index: -1, Why: router.Cooling, Wait: time.Second}},
 		{"beside one that was tried", []router.Candidate{with(a, unable), with(b, tried)}, "", router.Choice{Index: -1, Why: router.Tried}},
 	} {

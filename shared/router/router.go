@@ -12,10 +12,25 @@ type Candidate struct {
 	Node     *core.Node
 	State    *core.NodeState // nil: nothing is known against it
 	InFlight int64
-	Trial    bool // a trial of this failed node is under way
+	Trial    bool // a trial of this failed or degraded node is under way
 	Tried    bool // by this request
 	Unable   bool // to express this request: never picked
+
+	why  Why  // what Pick found
+	rank rank // when why is Chosen
 }
+
+// rank orders candidates that may be tried, before their weights do.
+type rank uint8
+
+const (
+	fit      rank = iota
+	degraded      // better than none
+	last          // failed, and its trial not due yet: tried where the client would get nothing else
+)
+
+// lastResortAfter is how long a failed node is left alone in any case: an upstream that is down is asked once in that time.
+const lastResortAfter = time.Second
 
 // Request is what of a request decides.
 type Request struct {
@@ -59,6 +74,9 @@ type query struct {
 // Pick chooses the next node to try: the activated one while it is fit, then the lowest weight; within it by rendezvous
 // hash of the session, else the less loaded of two at random. random returns uniform 64-bit numbers.
 //
+// A degraded node comes after all that are not, whatever their weights, but for one trial request at a time once that is
+// due. Where nothing at all is left, a failed node gets its trial early: who has one node rather waits for it than for us.
+//
 // Where an enabled node is preferred for the model, fit or not, those that merely would take the name are no candidates:
 // a Claude name sent to an OpenAI service brings a 404 in place of the real failure. Preferred for Claude names are nodes of
 // kind anthropic, bedrock and amazonq, for others those of kind openai, and for any name those that list or map it.
@@ -75,33 +93,39 @@ func Pick(cs []Candidate, r *Request, random func() uint64) Choice {
 
 func (q *query) pick(cs []Candidate, random func() uint64) Choice {
 	none := Choice{Index: -1, Why: NoNode}
-	weight, equals := 0, 0
+	best, active, equals := place{}, -1, 0
 	for i := range cs {
 		c := &cs[i]
-		why, wait := q.fit(c)
-		if why != Chosen {
-			none.note(why, wait)
+		var wait time.Duration
+		c.why, c.rank, wait = q.judge(c)
+		if c.why != Chosen {
+			none.note(c.why, wait)
 			continue
 		}
-		if c.Node.ID == q.Active {
-			return chosen(cs, i)
+		if c.rank == last {
+			none.note(Failing, wait)
 		}
-		switch {
-		case equals == 0 || c.Node.Weight < weight:
-			weight, equals = c.Node.Weight, 1
-		case c.Node.Weight == weight:
+		if c.Node.ID == q.Active {
+			active = i
+		}
+		switch p := (place{c.rank, c.Node.Weight}); {
+		case equals == 0 || p.before(best):
+			best, equals = p, 1
+		case p == best:
 			equals++
 		}
 	}
-	if equals == 0 {
+	switch {
+	case equals == 0:
 		return none
+	case active >= 0 && cs[active].rank == best.rank:
+		return chosen(cs, active)
+	case q.Session != "":
+		return chosen(cs, q.rendezvous(cs, best))
 	}
-	if q.Session != "" {
-		return chosen(cs, q.rendezvous(cs, weight))
-	}
-	a := q.nth(cs, weight, int(random()%uint64(equals)))
+	a := best.nth(cs, int(random()%uint64(equals)))
 	if equals > 1 {
-		b := q.nth(cs, weight, int(random()%uint64(equals)))
+		b := best.nth(cs, int(random()%uint64(equals)))
 		if cs[b].InFlight < cs[a].InFlight {
 			a = b
 		}
@@ -109,9 +133,35 @@ func (q *query) pick(cs []Candidate, random func() uint64) Choice {
 	return chosen(cs, a)
 }
 
+// place is where a candidate stands; those of the same are equals.
+type place struct {
+	rank   rank
+	weight int
+}
+
+func (p place) before(o place) bool {
+	return p.rank < o.rank || p.rank == o.rank && p.weight < o.weight
+}
+
+func (p place) of(c *Candidate) bool {
+	return c.why == Chosen && c.rank == p.rank && c.Node.Weight == p.weight
+}
+
+func (p place) nth(cs []Candidate, n int) int {
+	for i := range cs {
+		if p.of(&cs[i]) {
+			if n == 0 {
+				return i
+			}
+			n--
+		}
+	}
+	return -1
+}
+
 func chosen(cs []Candidate, i int) Choice {
 	s := cs[i].State
-	return Choice{Index: i, Trial: s != nil && s.Failed}
+	return Choice{Index: i, Trial: s != nil && (s.Failed || s.Degraded != "" && cs[i].rank == fit)}
 }
 
 // note keeps the most telling reason and the shortest wait.
@@ -124,59 +174,66 @@ func (c *Choice) note(why Why, wait time.Duration) {
 	}
 }
 
-// fit tells whether a candidate may be tried, and if not, why and for how long.
-func (q *query) fit(c *Candidate) (Why, time.Duration) {
+// judge tells whether a candidate may be tried, and if not, why and for how long.
+func (q *query) judge(c *Candidate) (Why, rank, time.Duration) {
 	switch {
 	case c.Node.Disabled:
-		return NoNode, 0
+		return NoNode, 0, 0
 	case q.preferred && !prefers(c.Node, q.name), !q.preferred && !serves(c.Node, q.name):
-		return NoModel, 0
+		return NoModel, 0, 0
 	case c.Unable:
-		return Unfit, 0
+		return Unfit, 0, 0
 	}
 	s := c.State
-	if s != nil && s.Blocked != "" {
-		return Blocked, 0
+	if s == nil {
+		if c.Tried {
+			return Tried, 0, 0
+		}
+		return Chosen, fit, 0
+	}
+	if s.Blocked != "" {
+		return Blocked, 0, 0
 	}
 	// before Tried: when all were tried and all cool, the caller must know for how long
-	if s != nil && len(s.Cooling) > 0 {
+	if len(s.Cooling) > 0 {
 		if until := CoolingUntil(s, sent(c.Node, q.name), q.Now); !until.IsZero() {
-			return Cooling, until.Sub(q.Now)
+			return Cooling, 0, until.Sub(q.Now)
 		}
 	}
 	if c.Tried {
-		return Tried, 0
+		return Tried, 0, 0
 	}
-	if s != nil && s.Failed {
-		if wait := s.FailedAt.Add(q.Policy.TrialAfter).Sub(q.Now); wait > 0 {
-			return Failing, wait
-		}
-		if c.Trial {
-			return Failing, time.Second
-		}
+	switch {
+	case s.Failed:
+		return q.failed(c)
+	case s.Degraded != "" && (c.Trial || q.Now.Before(s.DegradedAt.Add(q.Policy.TrialAfter))):
+		return Chosen, degraded, 0
 	}
-	return Chosen, 0
+	return Chosen, fit, 0
 }
 
-func (q *query) nth(cs []Candidate, weight, n int) int {
-	for i := range cs {
-		if why, _ := q.fit(&cs[i]); why == Chosen && cs[i].Node.Weight == weight {
-			if n == 0 {
-				return i
-			}
-			n--
-		}
+// failed judges a failed candidate.
+func (q *query) failed(c *Candidate) (Why, rank, time.Duration) {
+	if c.Trial {
+		return Failing, 0, time.Second
 	}
-	return -1
+	down := q.Now.Sub(c.State.FailedAt)
+	switch {
+	case down >= q.Policy.TrialAfter:
+		return Chosen, fit, 0
+	case down >= lastResortAfter || down < 0: // or the clock was set back
+		return Chosen, last, q.Policy.TrialAfter - down
+	}
+	return Failing, 0, lastResortAfter - down
 }
 
-// rendezvous returns the candidate with the highest score: every instance agrees without sharing anything, and when a
-// node leaves only its own sessions move.
-func (q *query) rendezvous(cs []Candidate, weight int) int {
+// rendezvous returns the candidate of that place with the highest score: every instance agrees without sharing anything,
+// and when a node leaves only its own sessions move.
+func (q *query) rendezvous(cs []Candidate, p place) int {
 	h := fnv(q.Session)
 	best, top := -1, uint64(0)
 	for i := range cs {
-		if why, _ := q.fit(&cs[i]); why != Chosen || cs[i].Node.Weight != weight {
+		if !p.of(&cs[i]) {
 			continue
 		}
 		if s := mix(h ^ mix(fnv(cs[i].Node.ID))); best < 0 || s > top {

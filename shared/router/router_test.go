@@ -38,6 +38,12 @@ func failed(ago time.Duration) func(*router.Candidate) {
 	return func(c *router.Candidate) { c.State = &core.NodeState{Failed: true, FailedAt: now.Add(-ago)} }
 }
 
+func slow(ago time.Duration) func(*router.Candidate) {
+	return func(c *router.Candidate) {
+		c.State = &core.NodeState{Degraded: core.DegradedSlow, DegradedAt: now.Add(-ago)}
+	}
+}
+
 func cooling(model string, left time.Duration) func(*router.Candidate) {
 	return func(c *router.Candidate) {
 		c.State = &core.NodeState{Cooling: map[string]time.Time{model: now.Add(left)}}
@@ -73,11 +79,22 @@ func TestPick(t *testing.T) {
 		{"cooled off", []router.Candidate{with(a, cooling("m", 0)), b}, "", router.Choice{Index: 0}},
 		{"all cool: the shortest wait", []router.Candidate{with(a, cooling("m", time.Minute)), with(b, cooling("", 5*time.Second))}, "", router.Choice{Index: -1, Why: router.Cooling, Wait: 5 * time.Second}},
 		{"all cool and were tried: still the wait", []router.Candidate{with(a, cooling("m", time.Minute), tried), with(b, cooling("m", 5*time.Second), tried)}, "", router.Choice{Index: -1, Why: router.Cooling, Wait: 5 * time.Second}},
-		{"failed", []router.Candidate{with(a, failed(10*time.Second))}, "", router.Choice{Index: -1, Why: router.Failing, Wait: 20 * time.Second}},
+		{"failed, and nothing else is left: its trial comes early", []router.Candidate{with(a, failed(10*time.Second))}, "", router.Choice{Index: 0, Trial: true}},
+		{"but not at once", []router.Candidate{with(a, failed(400*time.Millisecond))}, "", router.Choice{Index: -1, Why: router.Failing, Wait: 600 * time.Millisecond}},
+		{"nor while another has it", []router.Candidate{with(a, failed(10*time.Second), onTrial)}, "", router.Choice{Index: -1, Why: router.Failing, Wait: time.Second}},
+		{"nor with the clock set back for ever", []router.Candidate{with(a, failed(-time.Hour))}, "", router.Choice{Index: 0, Trial: true}},
+		{"nor while there is any other", []router.Candidate{with(a, failed(10*time.Second)), b}, "", router.Choice{Index: 1}},
+		{"nor is it the activated one then", []router.Candidate{with(a, failed(10*time.Second)), with(b, slow(time.Second))}, "a", router.Choice{Index: 1}},
+		{"a degraded one comes after worse weights", []router.Candidate{with(a, slow(10*time.Second)), b}, "", router.Choice{Index: 1}},
+		{"also when it is activated", []router.Candidate{with(a, slow(10*time.Second)), b}, "a", router.Choice{Index: 1}},
+		{"all degraded: as ever", []router.Candidate{with(b, slow(time.Second)), with(a, slow(time.Second))}, "", router.Choice{Index: 1}},
+		{"its trial when that is due", []router.Candidate{with(a, slow(30*time.Second)), b}, "", router.Choice{Index: 0, Trial: true}},
+		{"one at a time", []router.Candidate{with(a, slow(30*time.Second), onTrial), b}, "", router.Choice{Index: 1}},
+		{"no trial where it is the last anyhow", []router.Candidate{with(a, slow(time.Second))}, "", router.Choice{Index: 0}},
 		{"one trial after the wait", []router.Candidate{with(a, failed(30*time.Second))}, "", router.Choice{Index: 0, Trial: true}},
 		{"not a second one", []router.Candidate{with(a, failed(30*time.Second), onTrial)}, "", router.Choice{Index: -1, Why: router.Failing, Wait: time.Second}},
 		{"the trial of the activated one", []router.Candidate{a, with(b, failed(time.Hour))}, "b", router.Choice{Index: 1, Trial: true}},
-		{"failed and cooling: which tells more", []router.Candidate{with(a, failed(0)), with(b, cooling("m", time.Hour))}, "", router.Choice{Index: -1, Why: router.Cooling, Wait: 30 * time.Second}},
+		{"failed and cooling: which tells more", []router.Candidate{with(a, failed(0)), with(b, cooling("m", time.Hour))}, "", router.Choice{Index: -1, Why: router.Cooling, Wait: time.Second}},
 		{"all tried", []router.Candidate{with(a, tried), with(b, tried)}, "", router.Choice{Index: -1, Why: router.Tried}},
 		{"some tried, some cool", []router.Candidate{with(a, tried), with(b, cooling("m", time.Second))}, "", router.Choice{Index: -1, Why: router.Tried, Wait: time.Second}},
 	} {

@@ -79,6 +79,7 @@ const (
 	KindResource  = "resource" // batch or file id -> node
 	KindResponse  = "response" // conversation of a Responses client
 
+	KindNodeCheck    = "nodecheck"    // what was last seen and told of a node
 	KindHealthDay    = "healthday"    // a node's checks and changes of one day; expires
 	KindShare        = "share"        // a link to a monitor page
 	KindChannel      = "channel"      // where notifications go

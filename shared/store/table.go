@@ -90,6 +90,27 @@ func (t *Table[T]) All(ctx context.Context, account string) ([]Row[T], error) {
 	}
 }
 
+// Page returns up to limit values of an account, those with ids after the given one, in the order of their ids' bytes.
+// Expired ones are left out, so a page may be short.
+func (t *Table[T]) Page(ctx context.Context, account, after string, limit int) ([]Row[T], error) {
+	ds, err := t.docs.List(ctx, t.kind, account, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Row[T], 0, len(ds))
+	for _, d := range ds {
+		r, err := t.row(d, nil)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
 // Create stores a new value. ErrExists when its id or a look-up string is taken. An expired holder of the id makes way.
 func (t *Table[T]) Create(ctx context.Context, v T) (Row[T], error) {
 	d, err := t.doc(v, 0)

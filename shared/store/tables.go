@@ -22,6 +22,9 @@ type Tables struct {
 	Resources *Table[Resource]
 	Responses *Table[Response]
 	Metas     *Table[MetaValue]
+	Checks    *Table[core.NodeCheck] // by the node's id
+	Days      *Table[core.HealthDay] // by DayID
+	Shares    *Table[core.Share]     // looked up by Hash
 	docs      Docs
 }
 
@@ -83,8 +86,30 @@ func NewTables(docs Docs, now func() time.Time) *Tables {
 		Responses: NewTable(docs, KindResponse, now, func(r *Response) Meta {
 			return Meta{ID: r.ID, Account: r.Account, Expires: r.Expires}
 		}),
+		Checks: NewTable(docs, KindNodeCheck, now, func(c *core.NodeCheck) Meta { return Meta{ID: c.Node, Account: c.Account} }),
+		Days: NewTable(docs, KindHealthDay, now, func(d *core.HealthDay) Meta {
+			return Meta{ID: DayID(d.Node, d.Day), Account: d.Account, Expires: dayEnds(d.Day)}
+		}),
+		Shares: NewTable(docs, KindShare, now, func(s *core.Share) Meta {
+			return Meta{ID: s.ID, Account: s.Account, Unique: []string{s.Hash}}
+		}),
 		Metas: NewTable(docs, KindMeta, now, func(m *MetaValue) Meta { return Meta{ID: m.ID} }),
 	}
+}
+
+// HistoryKept is how long a node's history is kept.
+const HistoryKept = 30 * 24 * time.Hour
+
+// DayID is the id of a node's history of a day, 2006-01-02: the days of a node follow each other in a listing.
+func DayID(node, day string) string { return node + "/" + day }
+
+// dayEnds is when a day's history is old enough to go.
+func dayEnds(day string) time.Time {
+	t, err := time.Parse(time.DateOnly, day)
+	if err != nil {
+		return time.Time{}
+	}
+	return t.Add(24*time.Hour + HistoryKept)
 }
 
 // NextID returns the next decimal id of a kind. Keys begin at 2: id 1 is the published admin credential's, whether or not

@@ -37,7 +37,7 @@ const (
 
 // kinds are all kinds of documents. Accounts come first, so that nothing is without its owner.
 var kinds = []string{store.KindAccount, store.KindKey, store.KindNode, store.KindNodeState, store.KindNodeToken, store.KindLogin, store.KindSession, store.KindResource, store.KindResponse, store.KindMeta,
-	store.KindHealthDay, store.KindShare, store.KindChannel, store.KindSubscription, store.KindAlertRule, store.KindNotice, store.KindNoticeLog, store.KindNoticeSeen}
+	store.KindNodeCheck, store.KindHealthDay, store.KindShare, store.KindChannel, store.KindSubscription, store.KindAlertRule, store.KindNotice, store.KindNoticeLog, store.KindNoticeSeen}
 
 // Kinds returns the kinds of documents there are, in the order they are copied in.
 func Kinds() []string { return slices.Clone(kinds) }
