@@ -140,7 +140,7 @@ func build(ctx context.Context, o *Options, opened Opened) (*App, error) {
 	dir := directory.New(directory.Options{Tables: a.Tables, Generations: s, Box: a.Box, AdminKey: c.AdminKey(),
 		Published:     []string{config.DefaultAdminKey, config.DefaultAdminKey2, config.DefaultProxyKey},
 		AllowDefaults: c.AllowDefaults && !o.Hosted, Now: o.Now, Log: o.Log})
-	a.tracker = health.New(a.Tables.States, o.Log)
+	a.tracker = health.New(health.Options{States: a.Tables.States, Log: o.Log})
 	a.transports = upstream.NewTransports(upstream.TransportOptions{
 		Policy: upstream.Policy{AllowPrivate: c.AllowPrivate.All, Allow: c.AllowPrivate.CIDRs}, HTTPSProxy: c.HTTPSProxy.Reveal(), NoProxy: c.NoProxy})
 	a.pool = newPool(a, c, s)

@@ -152,7 +152,7 @@ func (a *App) checkNode(ctx context.Context, n *core.Node) (recovered bool) {
 	switch {
 	case f.Class == upstream.OK && clears(n, before):
 		recovered = before != nil && before.Failed
-		a.tracker.Succeeded(s, n.Name)
+		a.tracker.Succeeded(s, n.Name, a.policyOf(ctx, n.Account))
 	case f.Blocked != "":
 		a.tracker.Blocked(s, n.Name, f.Blocked, f.Reason, a.now())
 	case f.Class == upstream.RateLimited:

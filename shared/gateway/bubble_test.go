@@ -38,6 +38,7 @@ type bubble struct {
 	up      *scripted
 	handler http.Handler
 	drain   *web.Drain
+	events  *events
 }
 
 func newBubble(t testing.TB, s gateway.Settings, nodes ...string) *bubble {
@@ -52,7 +53,7 @@ func newBubbleWith(t testing.TB, s gateway.Settings, up upstream.Client, nodes .
 	t.Helper()
 	ctx := context.Background()
 	log := slog.New(slog.DiscardHandler)
-	b := &bubble{t: t, store: memory.New(), drain: &web.Drain{}}
+	b := &bubble{t: t, store: memory.New(), drain: &web.Drain{}, events: &events{}}
 	b.tables = store.NewTables(b.store, time.Now)
 	master, err := seal.ParseLocalKey(seal.NewLocalKey())
 	if err != nil {
@@ -69,8 +70,8 @@ func newBubbleWith(t testing.TB, s gateway.Settings, up upstream.Client, nodes .
 		b.node(strconv.Itoa(i+1), name, i+1)
 	}
 	dir := directory.New(directory.Options{Tables: b.tables, Generations: b.store, Box: b.box, Now: time.Now})
-	gw := gateway.New(gateway.Options{Settings: s, Directory: dir, Health: health.New(b.tables.States, log), Admission: b.store, Tables: b.tables,
-		Upstreams: map[core.Kind]upstream.Client{core.KindAnthropic: up}, Log: log, Now: time.Now})
+	gw := gateway.New(gateway.Options{Settings: s, Directory: dir, Health: health.New(health.Options{States: b.tables.States, Log: log}), Admission: b.store, Tables: b.tables,
+		Upstreams: map[core.Kind]upstream.Client{core.KindAnthropic: up}, Log: log, Now: time.Now, Events: b.events})
 	b.handler = web.Wrap(gw, web.Options{Log: log, Error: gateway.WriteError, Draining: b.drain})
 	return b
 }

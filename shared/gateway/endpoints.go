@@ -112,6 +112,7 @@ func (x *exchange) giveUp(last outcome, choice router.Choice) {
 		x.fallback()
 		return
 	}
+	x.tellFailed(last, choice)
 	var e *core.Error
 	switch {
 	case last.f.Class == upstream.Stopped:

@@ -66,6 +66,9 @@ type exchange struct {
 	brief    bool           // one pass, and no failure counts against a node
 	fallback func()         // answers when no node did
 	touched  []*health.Node // whose state may need saving
+	events   []core.Event   // to be told of
+	suspects []suspect
+	print    uint64 // of the body; 0: not made yet
 	rec      core.Settlement
 }
 
@@ -211,6 +214,9 @@ func (x *exchange) end() {
 	if x.admitted && !x.done {
 		x.settle(ctx)
 	}
+	if x.g.o.Events != nil {
+		x.emit(ctx)
+	}
 }
 
 func (x *exchange) settle(ctx context.Context) {
@@ -247,6 +253,7 @@ func (x *exchange) fail(err error) {
 	e := x.clientError(err)
 	if e.Code == core.CodeInternal {
 		x.g.o.Log.Error("request failed", "request_id", x.info.ID, "error", err)
+		x.tell(core.EventSystemError, "gateway", "", "", "The gateway failed on a request; the log tells why. Its id is "+x.info.ID+".")
 	}
 	x.rec.Status, x.rec.ErrorCode = e.Code.Status(), string(e.Code)
 	WriteError(x.w, x.r, e)

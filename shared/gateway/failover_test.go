@@ -246,7 +246,7 @@ func TestBreaker_OneRequestCountsOnceAndThresholdFails(t *testing.T) {
 		b := newBubble(t, gateway.Settings{TrialAfter: 30 * time.Second}, "a")
 		b.up.queue(refusing(500, "api_error", "x"))
 		for i := 1; i <= 3; i++ {
-			b.post(t.Context(), plainBody) // three tries each
+			b.post(t.Context(), strings.Replace(plainBody, "hi", "hi "+strconv.Itoa(i), 1)) // three tries each
 			if s := b.state("1"); s.FailStreak != i || s.Failed != (i == 3) {
 				t.Fatalf("after request %d: %+v", i, s)
 			}
@@ -270,12 +270,13 @@ func TestBreaker_OneTrialAtATimeClosesIt(t *testing.T) {
 			refusing(500, "api_error", "failed trial"),
 			streaming(step{wait: 10 * time.Second}, step{data: whole}),
 			streaming(step{data: whole}))
-		b.post(t.Context(), streamBody)
-		_ = pause(t.Context(), 31*time.Second)
-		b.post(t.Context(), streamBody) // the trial fails, and the wait begins anew
-		_ = pause(t.Context(), 20*time.Second)
+		other := func(i int) string { return strings.Replace(streamBody, "hi", "hi "+strconv.Itoa(i), 1) }
+		b.post(t.Context(), other(1))
+		_ = pause(t.Context(), 2*time.Second)
+		b.post(t.Context(), other(2)) // the trial, early as there is no other node, fails, and the wait begins anew
+		_ = pause(t.Context(), 900*time.Millisecond)
 		wantError(t, b.post(t.Context(), streamBody).reply(), 503, "api_error", "down")
-		_ = pause(t.Context(), 11*time.Second)
+		_ = pause(t.Context(), 200*time.Millisecond)
 		done := make(chan *client)
 		go func() { done <- b.post(t.Context(), streamBody) }()
 		synctest.Wait()

@@ -18,8 +18,7 @@ import (
 const (
 	maxAttempts = 8 // of one request, on all nodes together
 	backoffStep = 150 * time.Millisecond
-	maxErrBody  = 1 << 20          // of an upstream's error that is passed on
-	absorbMost  = 30 * time.Second // that limits of upstreams are waited out
+	maxErrBody  = 1 << 20 // of an upstream's error that is passed on
 )
 
 // The causes that cancel an attempt or a request.
@@ -63,6 +62,7 @@ type attempt struct {
 	body  io.ReadCloser
 	size  int64
 	again func() (io.ReadCloser, error) // body from its start
+	began int64                         // ns since the request's start
 
 	cancel context.CancelCauseFunc
 }
@@ -125,6 +125,7 @@ func (x *exchange) forward(try func(context.Context, *attempt) outcome) {
 		c.list[i].Unable = x.only != nil && x.wire(c.list[i].Node) != x.only
 	}
 	req := router.Request{Model: x.routed, Session: x.sess, Active: x.account.ActiveNode, Policy: x.policy()}
+	x.g.retries.earn(x.key.Account)
 	var last outcome
 	for pass := 0; ; {
 		req.Now = x.g.o.Now()
@@ -150,7 +151,7 @@ func (x *exchange) forward(try func(context.Context, *attempt) outcome) {
 				}
 				return
 			}
-			if x.rec.Attempts > 0 && x.rec.Attempts < maxAttempts && pass+1 < x.retryMax() && c.nextPass() {
+			if x.rec.Attempts > 0 && x.rec.Attempts < maxAttempts && pass+1 < x.retryMax() && c.nextPass() && x.g.retries.spend(x.key.Account) {
 				pass++
 				if x.backoff(pass) {
 					continue
@@ -193,6 +194,7 @@ func (x *exchange) forward(try func(context.Context, *attempt) outcome) {
 		c.list[i].Tried = true
 		c.again[i] = out.f.Class == upstream.Connection || out.f.Class == upstream.Server || out.f.Class == upstream.Overloaded
 		x.report(c.nodes[i], c.states[i], out.f, !c.blamed[i])
+		x.tellAttempt(c.nodes[i], out.f)
 		c.blamed[i] = c.blamed[i] || out.f.Blames()
 		if out.f.Retryable() {
 			x.g.o.Log.Info("attempt failed", "request_id", x.info.ID, "account", x.key.Account, "node", c.nodes[i].Name,
@@ -260,6 +262,7 @@ func (x *exchange) tryNode(n *directory.Node, s *health.Node, p *plan, try func(
 	x.rec.Node, x.rec.NodeName, x.rec.UpstreamID = n.ID, n.Name, ""
 	a := &attempt{x: x, node: n, state: s, plan: p}
 	x.rec.ServedModel = p.sent
+	a.began = x.since()
 	a.note()
 	a.prepareBody()
 	ctx, cancel := context.WithCancelCause(x.r.Context())
@@ -332,7 +335,7 @@ func (x *exchange) interrupted() outcome {
 
 // policy is the account's, else the gateway's.
 func (x *exchange) policy() router.Policy {
-	p := router.Policy{FailThreshold: x.g.s.FailThreshold, TrialAfter: x.g.s.TrialAfter}
+	p := router.Policy{FailThreshold: x.g.s.FailThreshold, TrialAfter: x.g.s.TrialAfter, SlowFirstByte: x.g.s.SlowFirstByte, ErrorRate: x.g.s.ErrorRate}
 	if x.account.FailLimit > 0 {
 		p.FailThreshold = x.account.FailLimit
 	}
@@ -370,7 +373,7 @@ func (x *exchange) report(n *directory.Node, s *health.Node, f upstream.Failure,
 	case f.Blocked != "":
 		h.Blocked(s, n.Name, f.Blocked, f.Reason, now)
 	case f.Blames():
-		if !first {
+		if !first || x.fault(n, s, f) {
 			return
 		}
 		h.Failed(s, n.Name, f.Reason, now, x.policy())
@@ -379,7 +382,10 @@ func (x *exchange) report(n *directory.Node, s *health.Node, f upstream.Failure,
 	case f.Class == upstream.Stopped:
 		return
 	default:
-		h.Succeeded(s, n.Name)
+		h.Succeeded(s, n.Name, x.policy())
+		if f.Class == upstream.OK {
+			x.convict(now)
+		}
 		if s.State() == nil {
 			return
 		}

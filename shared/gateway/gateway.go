@@ -9,6 +9,7 @@ package gateway
 
 import (
 	"context"
+	"hash/maphash"
 	"log/slog"
 	"math/bits"
 	"math/rand/v2"
@@ -30,7 +31,9 @@ import (
 type Settings struct {
 	RetryMax      int           // tries on one node
 	FailThreshold int           // counted failures in a row
-	TrialAfter    time.Duration // a failed node gets a trial request after this long
+	TrialAfter    time.Duration // a failed or degraded node gets a trial request after this long
+	SlowFirstByte time.Duration // mean time to the first content beyond which a node is degraded; 0: none is too slow
+	ErrorRate     float64       // share of failures beyond which it is; 0: failures in a row alone count
 	MaxBody       int64         // bytes of one request
 	MaxBodyMemory int64         // bytes of all bodies together
 	StreamSilence time.Duration // of an upstream within a stream
@@ -79,6 +82,7 @@ type Options struct {
 	Box       Box
 	Upstreams map[core.Kind]upstream.Client
 	Prices    *pricing.List // nil: the built-in ones
+	Events    Events        // nil: nobody listens
 	Log       *slog.Logger
 	Now       func() time.Time
 }
@@ -96,6 +100,9 @@ type Gateway struct {
 	bodies bodyPool
 	lists  modelLists
 	bad    *directory.Throttle // keys that are wrong
+
+	retries retryBudget
+	seed    maphash.Seed // of fingerprints of requests that upstreams failed on
 }
 
 // New makes a gateway.
@@ -107,7 +114,7 @@ func New(o Options) *Gateway {
 	if o.Prices == nil {
 		o.Prices = pricing.Builtin()
 	}
-	g := &Gateway{o: o, s: o.Settings, bad: directory.NewThrottle(directory.MaxBadKeys, o.Now)}
+	g := &Gateway{o: o, s: o.Settings, seed: maphash.MakeSeed(), bad: directory.NewThrottle(directory.MaxBadKeys, o.Now)}
 	// buffers are powers of two: one of the largest size must fit
 	g.bodies.limit = max(o.Settings.MaxBodyMemory, int64(1)<<bits.Len64(uint64(o.Settings.MaxBody-1)))
 	return g

@@ -95,7 +95,7 @@ func (b *bubble) instance(up upstream.Client) (*bubble, *spy) {
 	s := &spy{Store: b.store}
 	tables := store.NewTables(s, time.Now)
 	dir := directory.New(directory.Options{Tables: tables, Generations: s, Box: b.box, Now: time.Now})
-	gw := gateway.New(gateway.Options{Directory: dir, Health: health.New(tables.States, log), Admission: s, Tables: tables,
+	gw := gateway.New(gateway.Options{Directory: dir, Health: health.New(health.Options{States: tables.States, Log: log}), Admission: s, Tables: tables,
 		Upstreams: map[core.Kind]upstream.Client{core.KindAnthropic: up}, Log: log, Now: time.Now})
 	o := *b
 	o.handler = web.Wrap(gw, web.Options{Log: log, Error: gateway.WriteError, Draining: b.drain})

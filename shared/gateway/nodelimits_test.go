@@ -142,7 +142,7 @@ func TestNodeLimit_IsRenewed(t *testing.T) {
 		b.up.queue(streaming(step{data: head + evText}, step{wait: 250 * time.Second, data: evMore}, step{wait: 250 * time.Second, data: ends}))
 		done := make(chan *client)
 		go func() { done <- b.post(t.Context(), pricedBody, "X-Api-Key", limitedKey) }()
-		for range 8 {
+		for range 7 { // each waits some seconds for the place
 			_ = pause(t.Context(), time.Minute)
 			if w := b.post(t.Context(), pricedBody); w.status != 429 || w.sent.Get("Retry-After") != "1" {
 				t.Errorf("while the stream lasts: %d %s", w.status, w.text())
@@ -219,7 +219,7 @@ func TestD40_NodeLimitIsWaitedOut(t *testing.T) {
 		for i, want := range []time.Duration{0, 0, 0, 20 * time.Second} {
 			begun := time.Now()
 			w := b.serveAt(t, responsesPath, `{"model":"claude-x","stream":true,"input":"hi"}`)
-			if took := time.Since(begun).Round(time.Second); w.status != 200 || took != want {
+			if took := time.Since(begun); w.status != 200 || took < want || took > want+want/10+time.Millisecond {
 				t.Errorf("request %d: status %d after %v, want %v", i, w.status, took, want)
 			}
 		}

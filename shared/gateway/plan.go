@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -358,14 +357,4 @@ func (x *exchange) clientError(err error) *core.Error {
 		return &core.Error{Code: core.CodeInvalid, Param: path, Message: path + ": " + f.Message}
 	}
 	return core.AsError(err)
-}
-
-// absorb waits out a short limit of all nodes for clients that do not do so themselves (D40: Codex gives up on a 429).
-// false: the wait is too long, or the client left.
-func (x *exchange) absorb(ctx context.Context, c router.Choice) bool {
-	if x.client != dialectResponses || c.Why != router.Cooling || x.brief || c.Wait <= 0 || x.absorbed+c.Wait > absorbMost {
-		return false
-	}
-	x.absorbed += c.Wait
-	return sleep(ctx, c.Wait)
 }

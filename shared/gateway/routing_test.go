@@ -60,7 +60,7 @@ func TestCooling_AllNodesGivesTheShortestWait(t *testing.T) {
 		{"shortest first", refusing(429, "rate_limit_error", "of a", "Retry-After", "5"), refusing(429, "rate_limit_error", "of b", "Retry-After", "90"), "5"},
 		{"shortest last", refusing(429, "rate_limit_error", "of a", "Retry-After", "90"), refusing(429, "rate_limit_error", "of b", "Retry-After", "5"), "5"},
 		{"one gives none", refusing(429, "rate_limit_error", "of a"), refusing(429, "rate_limit_error", "of b", "Retry-After", "90"), "30"},
-		{"milliseconds", refusing(429, "rate_limit_error", "of a", "Retry-After-Ms", "1200"), refusing(429, "rate_limit_error", "of b", "Retry-After-Ms", "90000", "Retry-After", "90"), "2"},
+		{"milliseconds", refusing(429, "rate_limit_error", "of a", "Retry-After-Ms", "5200"), refusing(429, "rate_limit_error", "of b", "Retry-After-Ms", "90000", "Retry-After", "90"), "6"},
 		{"in streams", streaming(step{data: upstreamtest.ErrorEvent("rate_limit_error", "of a")}), streaming(step{data: upstreamtest.ErrorEvent("rate_limit_error", "of b")}), "30"},
 	} {
 		t.Run(c.reason, func(t *testing.T) {

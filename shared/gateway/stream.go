@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"sluice/shared/eventstream"
 	"sluice/shared/sse"
@@ -194,9 +195,13 @@ func (r *relay) begin(now int64) {
 	}
 	// a failed node has proved itself; a long answer must not keep others from it. Any other is judged at the end: streams that
 	// are cut must add up
-	if x.trial {
-		x.g.o.Health.Succeeded(r.a.state, r.a.node.Name)
+	h := x.g.o.Health
+	h.FirstByte(r.a.state, time.Duration(now-r.a.began), x.g.o.Now(), x.policy())
+	if r.a.state.State() != nil {
 		x.touched = append(x.touched, r.a.state)
+	}
+	if x.trial {
+		h.Succeeded(r.a.state, r.a.node.Name, x.policy())
 		x.trial = false
 		r.a.state.EndTrial()
 	}

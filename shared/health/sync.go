@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sluice/shared/core"
+	"sluice/shared/router"
 )
 
 // maxSynced bounds the accounts whose generation is remembered.
@@ -87,6 +88,9 @@ func (n *Node) adopt(saved *core.NodeState, changes int64) {
 	switch {
 	case n.changes.Load() != changes || n.own.cleared || n.saving:
 	case !n.dirty.Load():
+		if was := n.state.Load(); was != nil && was.Degraded != "" && (saved == nil || saved.Degraded == "") {
+			n.meter = router.Meter{} // another instance found it well again: what was metered here is older
+		}
 		n.state.Store(saved)
 	case saved != nil:
 		own := merged(n.now(), n.own, saved)
@@ -102,6 +106,11 @@ type learnt struct {
 	lifted  string               // and of this block
 	blocked string               // and then it was blocked,
 	cooled  map[string]time.Time // and cooled
+	good    bool                 // it gave a good answer
+	fails   int                  // failures that were counted, after that
+	graded  bool                 // it was found degraded, or not any more
+
+	threshold int // of failures, as the account has it
 }
 
 // cool notes a cool-down, of which now are all.
@@ -136,6 +145,12 @@ func (l learnt) then(later learnt) learnt {
 		delete(cooled, "")
 	}
 	l.cooled = longer(cooled, later.cooled)
+	if later.good {
+		l.good, l.fails = true, 0
+	}
+	l.fails += later.fails
+	l.threshold = max(l.threshold, later.threshold)
+	l.graded = l.graded || later.graded
 	return l
 }
 
@@ -152,6 +167,30 @@ func merged(now core.NodeState, own learnt, saved *core.NodeState) core.NodeStat
 		}
 	}
 	now.Cooling = longer(now.Cooling, own.cooled)
+	if own.cleared {
+		return now
+	}
+	if !own.graded {
+		now.Degraded, now.DegradedAt = saved.Degraded, saved.DegradedAt
+	}
+	if saved.LastErrAt.After(now.LastErrAt) {
+		now.LastError, now.LastErrAt = saved.LastError, saved.LastErrAt
+	}
+	if !own.good {
+		now = failures(now, own, saved)
+	}
+	return now
+}
+
+// failures adds the failures that others saved: none of them knew that together they are enough.
+func failures(now core.NodeState, own learnt, saved *core.NodeState) core.NodeState {
+	now.FailStreak = max(now.FailStreak, saved.FailStreak+own.fails)
+	if saved.Failed && !now.Failed {
+		now.Failed, now.FailedAt = true, saved.FailedAt
+	}
+	if !now.Failed && own.fails > 0 && own.threshold > 0 && now.FailStreak >= own.threshold {
+		now.Failed, now.FailedAt = true, now.LastErrAt
+	}
 	return now
 }
 

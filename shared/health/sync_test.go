@@ -49,7 +49,7 @@ func pair() (a, b *health.Tracker, f *failing) {
 	f = &failing{Store: memory.New()}
 	clock := func() time.Time { return day }
 	log := slog.New(slog.DiscardHandler)
-	return health.New(store.NewTables(f.Store, clock).States, log), health.New(store.NewTables(f, clock).States, log), f
+	return health.New(health.Options{States: store.NewTables(f.Store, clock).States, Log: log, Now: clock}), health.New(health.Options{States: store.NewTables(f, clock).States, Log: log, Now: clock}), f
 }
 
 func save(t *testing.T, tr *health.Tracker, n *health.Node) {
@@ -84,7 +84,7 @@ func TestSyncTakesOverWhatOthersSaved(t *testing.T) {
 	if s := n.State(); s == nil || !s.Failed || !cooling(n, "m") || n.InFlight() != 1 || b.Node(ctx, "1", "acme") != n {
 		t.Errorf("state %+v, in flight %d", s, n.InFlight())
 	}
-	a.Succeeded(other, "n")
+	a.Succeeded(other, "n", strict)
 	save(t, a, other)
 	b.Sync(ctx, "acme", 3, ids)
 	if s := n.State(); s.Failed || !cooling(n, "m") {

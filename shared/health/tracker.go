@@ -17,16 +17,30 @@ import (
 
 // Tracker holds the state of nodes in memory. It is safe for concurrent use.
 type Tracker struct {
-	states *store.Table[core.NodeState]
-	log    *slog.Logger
-	mu     sync.RWMutex
-	nodes  map[string]*Node
-	synced map[string]int64 // account -> generation whose states were read
+	states  *store.Table[core.NodeState]
+	log     *slog.Logger
+	now     func() time.Time
+	changed func(ctx context.Context, id string)
+	mu      sync.RWMutex
+	nodes   map[string]*Node
+	synced  map[string]int64 // account -> generation whose states were read
+}
+
+// Options are what a Tracker needs.
+type Options struct {
+	States *store.Table[core.NodeState]
+	Log    *slog.Logger
+	Now    func() time.Time // nil: time.Now
+	// Changed is told, in the saver's goroutine, that a save changed the condition of a node; nil: nobody is.
+	Changed func(ctx context.Context, id string)
 }
 
 // New makes an empty tracker over the saved states.
-func New(states *store.Table[core.NodeState], log *slog.Logger) *Tracker {
-	return &Tracker{states: states, log: log, nodes: make(map[string]*Node), synced: make(map[string]int64)}
+func New(o Options) *Tracker {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Tracker{states: o.States, log: o.Log, now: o.Now, changed: o.Changed, nodes: make(map[string]*Node), synced: make(map[string]int64)}
 }
 
 // Node is the state of one node.
@@ -42,6 +56,8 @@ type Node struct {
 	changes     atomic.Int64 // made by this process
 	saving      bool         // under mu: what the store has is older than the state
 	own         learnt       // under mu
+	meter       router.Meter // under mu: of this process's requests
+	fault       uint64       // under mu: fingerprint of the request that it last failed on
 }
 
 // Node returns the node's state, read from the store on first sight. A store that cannot be read counts as "nothing
@@ -87,8 +103,8 @@ func (t *Tracker) Forget(ctx context.Context, id string) error {
 // Clear forgives a node everything: it was enabled, or its address or credential changed.
 func (t *Tracker) Clear(ctx context.Context, id, account string) error {
 	n := t.Node(ctx, id, account)
-	n.change(func(core.NodeState) core.NodeState {
-		n.own = learnt{cleared: true}
+	t.change(n, t.now(), func(core.NodeState) core.NodeState {
+		n.own, n.meter = learnt{cleared: true}, router.Meter{}
 		return core.NodeState{}
 	})
 	n.trial.Store(0)
@@ -98,7 +114,7 @@ func (t *Tracker) Clear(ctx context.Context, id, account string) error {
 // EndCooling ends the cool-down of a node for all models, and nothing else: the upstream says that there is quota left.
 func (t *Tracker) EndCooling(ctx context.Context, id, account string) error {
 	n := t.Node(ctx, id, account)
-	n.change(func(s core.NodeState) core.NodeState {
+	t.change(n, t.now(), func(s core.NodeState) core.NodeState {
 		n.own.resumed = true
 		delete(n.own.cooled, "")
 		s.Cooling = maps.Clone(s.Cooling) // the old one is shared
@@ -119,8 +135,12 @@ func (t *Tracker) Save(ctx context.Context, n *Node) error {
 	if !ok {
 		return nil
 	}
+	var was, is core.Condition
 	_, err := t.states.Upsert(ctx, n.id, func(s *core.NodeState) error {
-		*s = merged(now, own, s)
+		at := t.now()
+		was, _, _ = router.ConditionOf(s, at)
+		*s = router.Dated(*s, merged(now, own, s), at)
+		is, _, _ = router.ConditionOf(s, at)
 		s.Node, s.Account = n.id, n.account
 		return nil
 	})
@@ -130,8 +150,12 @@ func (t *Tracker) Save(ctx context.Context, n *Node) error {
 	n.mu.Unlock()
 	if err != nil {
 		n.notSaved(own)
+		return err
 	}
-	return err
+	if was != is && t.changed != nil {
+		t.changed(ctx, n.id)
+	}
+	return nil
 }
 
 // unsaved takes what there is to save; false when there is nothing.
@@ -199,10 +223,15 @@ func (n *Node) End(trial bool) {
 	}
 }
 
-func (n *Node) change(f func(core.NodeState) core.NodeState) {
+func (t *Tracker) change(n *Node, at time.Time, f func(core.NodeState) core.NodeState) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	s := f(n.now())
+	n.changeLocked(at, f)
+}
+
+func (n *Node) changeLocked(at time.Time, f func(core.NodeState) core.NodeState) {
+	before := n.now()
+	s := router.Dated(before, f(before), at)
 	s.Node, s.Account = n.id, n.account
 	n.state.Store(&s)
 	n.changes.Add(1)
@@ -212,7 +241,9 @@ func (n *Node) change(f func(core.NodeState) core.NodeState) {
 // Failed records one counted failure.
 func (t *Tracker) Failed(n *Node, name, reason string, now time.Time, p router.Policy) {
 	var became bool
-	n.change(func(s core.NodeState) core.NodeState {
+	t.change(n, now, func(s core.NodeState) core.NodeState {
+		n.own.fails, n.own.threshold = n.own.fails+1, p.FailThreshold
+		n.attempted(true, now, p, &s)
 		s, became = router.Failed(s, reason, now, p)
 		return s
 	})
@@ -221,14 +252,19 @@ func (t *Tracker) Failed(n *Node, name, reason string, now time.Time, p router.P
 	}
 }
 
-// Succeeded records a good answer. It costs nothing while nothing was wrong.
-func (t *Tracker) Succeeded(n *Node, name string) {
+// Succeeded records a good answer. It stores nothing while nothing was wrong.
+func (t *Tracker) Succeeded(n *Node, name string, p router.Policy) {
+	var recovered bool
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	s := n.state.Load()
-	if s == nil || s.FailStreak == 0 && !s.Failed {
+	if s == nil || s.FailStreak == 0 && !s.Failed && s.Degraded != core.DegradedErrors {
+		n.meter = n.meter.Attempt(false)
 		return
 	}
-	var recovered bool
-	n.change(func(s core.NodeState) core.NodeState {
+	n.changeLocked(t.now(), func(s core.NodeState) core.NodeState {
+		n.own.good, n.own.fails = true, 0
+		n.attempted(false, t.now(), p, &s)
 		s, _, recovered = router.Succeeded(s)
 		return s
 	})
@@ -237,12 +273,62 @@ func (t *Tracker) Succeeded(n *Node, name string) {
 	}
 }
 
+// attempted meters an attempt. A success ends that the node is degraded for its errors: it was its trial, or it is the only
+// one there is.
+func (n *Node) attempted(failed bool, now time.Time, p router.Policy, s *core.NodeState) {
+	n.meter = n.meter.Attempt(failed)
+	n.grade(!failed, core.DegradedErrors, now, p, s)
+}
+
+// FirstByte records how long the first content of a stream took.
+func (t *Tracker) FirstByte(n *Node, took time.Duration, now time.Time, p router.Policy) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.meter = n.meter.First(took)
+	if s := n.now(); s.Degraded != core.DegradedSlow && n.meter.Degraded(p) != core.DegradedSlow {
+		return
+	}
+	n.changeLocked(now, func(s core.NodeState) core.NodeState {
+		n.grade(p.SlowFirstByte == 0 || took <= p.SlowFirstByte, core.DegradedSlow, now, p, &s)
+		return s
+	})
+}
+
+// grade makes a node degraded, or not any more, after a sample of what why names.
+func (n *Node) grade(good bool, why string, now time.Time, p router.Policy, s *core.NodeState) {
+	switch {
+	case s.Degraded == why && good:
+		n.meter = router.Meter{}
+		*s = router.Degrade(*s, "", now)
+		n.own.graded = true
+	case s.Degraded == why && !now.Before(s.DegradedAt.Add(p.TrialAfter)), s.Degraded == "" && n.meter.Degraded(p) == why:
+		*s = router.Degrade(*s, why, now)
+		n.own.graded = true
+	}
+}
+
+// SameFault reports whether the node failed last on a request of the same fingerprint, and remembers this one.
+func (n *Node) SameFault(print uint64) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	same := n.fault == print
+	n.fault = print
+	return same
+}
+
+// Meter is what this process's requests showed of the node.
+func (n *Node) Meter() router.Meter {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.meter
+}
+
 // Blocked records that the node gets no more requests until someone acts; why is one of core's.
 func (t *Tracker) Blocked(n *Node, name, why, reason string, now time.Time) {
 	if s := n.state.Load(); s != nil && s.Blocked == why {
 		return
 	}
-	n.change(func(s core.NodeState) core.NodeState {
+	t.change(n, now, func(s core.NodeState) core.NodeState {
 		n.own.blocked = why
 		s.Blocked, s.LastError, s.LastErrAt = why, reason, now
 		return s
@@ -253,7 +339,7 @@ func (t *Tracker) Blocked(n *Node, name, why, reason string, now time.Time) {
 // Unblocked ends a block, if it is the one that why says: what it waited for has come about, though nobody said so.
 func (t *Tracker) Unblocked(n *Node, name, why string) {
 	var ended bool
-	n.change(func(s core.NodeState) core.NodeState {
+	t.change(n, t.now(), func(s core.NodeState) core.NodeState {
 		if ended = s.Blocked == why; ended {
 			s.Blocked, n.own.lifted = "", why
 			if n.own.blocked == why {
@@ -269,7 +355,7 @@ func (t *Tracker) Unblocked(n *Node, name, why string) {
 
 // Cooled records a 429 for a model ("" for all).
 func (t *Tracker) Cooled(n *Node, name, model string, until time.Time, reason string, now time.Time) {
-	n.change(func(s core.NodeState) core.NodeState {
+	t.change(n, now, func(s core.NodeState) core.NodeState {
 		s = router.Cooled(s, model, until, reason, now)
 		n.own.cool(model, until, s.Cooling)
 		return s

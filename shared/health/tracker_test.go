@@ -61,7 +61,7 @@ func newTracker(t *testing.T) (*health.Tracker, *counting, *store.Tables) {
 	t.Helper()
 	c := &counting{Store: memory.New()}
 	tables := store.NewTables(c, func() time.Time { return now })
-	return health.New(tables.States, slog.New(slog.DiscardHandler)), c, tables
+	return health.New(health.Options{States: tables.States, Log: slog.New(slog.DiscardHandler)}), c, tables
 }
 
 func saved(t *testing.T, tables *store.Tables, id string) core.NodeState {
@@ -87,7 +87,7 @@ func TestTracker_SavesChangesAndOnlyThose(t *testing.T) {
 		t.Fatal("a new node is known, or known twice")
 	}
 	for range 5 { // what is well needs no word
-		tr.Succeeded(n, "a")
+		tr.Succeeded(n, "a", policy)
 		save()
 	}
 	if c.writes != 0 {
@@ -105,11 +105,11 @@ func TestTracker_SavesChangesAndOnlyThose(t *testing.T) {
 	if s := saved(t, tables, "1"); !s.Failed || len(s.Cooling) != 1 || s.FailStreak != 2 {
 		t.Errorf("got %+v", s)
 	}
-	again := health.New(tables.States, slog.New(slog.DiscardHandler)).Node(ctx, "1", "acct")
+	again := health.New(health.Options{States: tables.States, Log: slog.New(slog.DiscardHandler)}).Node(ctx, "1", "acct")
 	if s := again.State(); s == nil || !s.Failed || s.FailStreak != 2 {
 		t.Errorf("after a restart: %+v", s)
 	}
-	tr.Succeeded(n, "a")
+	tr.Succeeded(n, "a", policy)
 	save()
 	if s := saved(t, tables, "1"); s.Failed || s.FailStreak != 0 || len(s.Cooling) != 1 {
 		t.Errorf("got %+v", s)
