@@ -70,7 +70,7 @@ type HealthDay struct {
 }
 
 // MaxDayChecks bounds a day's entries: a sample each 5 minutes, and as many changes. Beyond it the oldest of the day go.
-const MaxDayChecks = 600
+const MaxDayChecks = 400
 
 // Share is a link to an account's monitor page for people without a login.
 type Share struct {
