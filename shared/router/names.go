@@ -237,8 +237,11 @@ func prefers(n *core.Node, s spelling) bool {
 			return serves(n, s)
 		}
 	}
-	if lists(n, s) {
+	if len(n.Models) > 0 && lists(n, s) {
 		return true
+	}
+	if len(n.ModelMap) == 0 {
+		return false
 	}
 	_, score := nodeName(n, s)
 	return score > 0
