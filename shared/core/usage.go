@@ -70,4 +70,6 @@ type UsageSum struct {
 	FirstBytes  int64     `json:"first_bytes"`
 	StreamMS    int64     `json:"stream_ms"` // sum
 	TotalMS     int64     `json:"total_ms"`  // sum
+	CostUSD     int64     `json:"cost_usd_micros"`
+	Unpriced    int64     `json:"unpriced"` // requests that CostUSD lacks because their tokens have no price
 }

@@ -8,17 +8,22 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"sluice/shared/core"
 	"sluice/shared/store"
 	"sluice/shared/store/internal/usage"
 )
+
+// maxAgain bounds how many hours one reading puts up to be summed again.
+const maxAgain = 500
 
 // maxSums bounds the packed sums of one hour of one account; a larger hour stays open, and is summed from its records.
 const maxSums = 350_000
@@ -33,13 +38,14 @@ type group struct {
 // hourSum is one group's sum of an hour.
 type hourSum struct {
 	group
-	Sum core.UsageSum `json:"s"`
+	Sum   core.UsageSum `json:"s"`
+	Costs bool          `json:"c,omitempty"` // Sum has them; false: a program wrote it that knows none
 }
 
 func pack(sums map[group]*core.UsageSum) ([]byte, error) {
 	list := make([]hourSum, 0, len(sums))
 	for g, s := range sums {
-		list = append(list, hourSum{g, *s})
+		list = append(list, hourSum{g, *s, true})
 	}
 	var b bytes.Buffer
 	w, err := flate.NewWriter(&b, flate.DefaultCompression)
@@ -269,6 +275,7 @@ func (s *Store) sumAccount(ctx context.Context, f *store.UsageFilter, account st
 		q.to = hourText(usage.HourOf(last - 1))
 	}
 	var open []int64
+	bare := bareSums{}
 	err := s.query(ctx, "sum usage", q, func(it item) (bool, error) {
 		h, err := parseHourItem(it)
 		if err != nil {
@@ -286,26 +293,84 @@ func (s *Store) sumAccount(ctx context.Context, f *store.UsageFilter, account st
 			}
 			t.add(account, h.hour, list[i].group, list[i].Sum)
 		}
+		bare.note(h.hour, list)
 		return true, err
 	})
 	if err != nil {
 		return err
 	}
-	for len(open) > 0 { // neighbours in one reading
+	if err := s.addCosts(ctx, f, account, bare, t); err != nil {
+		return err
+	}
+	return s.eachHour(ctx, account, open, first, last, func(r *core.Settlement) {
+		if usage.Match(f, r) {
+			t.add(r.Account, usage.HourOf(r.EndedAt.UnixMicro()), group{r.Key, r.Node, r.Model}, usage.One(r))
+		}
+	})
+}
+
+// eachHour is eachRecord for the records of hours, in order, that ended in [first, last) microseconds; neighbours are one
+// reading.
+func (s *Store) eachHour(ctx context.Context, account string, hours []int64, first, last int64, fn func(*core.Settlement)) error {
+	for len(hours) > 0 {
 		n := 1
-		for n < len(open) && open[n] == open[n-1]+1 {
+		for n < len(hours) && hours[n] == hours[n-1]+1 {
 			n++
 		}
-		from, to := max(first, open[0]*usage.HourUS), min(last, (open[n-1]+1)*usage.HourUS)
-		open = open[n:]
-		err := s.eachRecord(ctx, account, from, to, func(r *core.Settlement) {
-			if usage.Match(f, r) {
-				t.add(r.Account, usage.HourOf(r.EndedAt.UnixMicro()), group{r.Key, r.Node, r.Model}, usage.One(r))
-			}
-		})
-		if err != nil {
+		from, to := max(first, hours[0]*usage.HourUS), min(last, (hours[n-1]+1)*usage.HourUS)
+		hours = hours[n:]
+		if err := s.eachRecord(ctx, account, from, to, fn); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// bareSums are the sums without costs that were read: how many requests each counts.
+type bareSums map[int64]map[group]int64
+
+// note notes an hour's sums if they lack costs.
+func (b bareSums) note(hour int64, list []hourSum) {
+	if !slices.ContainsFunc(list, func(h hourSum) bool { return !h.Costs }) {
+		return
+	}
+	b[hour] = make(map[group]int64, len(list))
+	for i := range list {
+		b[hour][list[i].group] = list[i].Sum.Requests
+	}
+}
+
+// addCosts adds the costs of hours whose sums have none from the records, and puts those hours up for Rollup, if their
+// records are all there.
+func (s *Store) addCosts(ctx context.Context, f *store.UsageFilter, account string, bare bareSums, t *totals) error {
+	var mu sync.Mutex
+	err := s.eachHour(ctx, account, slices.Sorted(maps.Keys(bare)), -1<<62, 1<<62, func(r *core.Settlement) {
+		mu.Lock()
+		defer mu.Unlock()
+		hour, g := usage.HourOf(r.EndedAt.UnixMicro()), group{r.Key, r.Node, r.Model}
+		if _, ok := bare[hour][g]; !ok {
+			return // it came after the sums were read
+		}
+		bare[hour][g]--
+		if one := usage.One(r); usage.Match(f, r) {
+			t.add(account, hour, g, core.UsageSum{CostUSD: one.CostUSD, Unpriced: one.Unpriced})
+		}
+	})
+	if err != nil {
+		return err
+	}
+	var again []types.WriteRequest
+	for hour, left := range bare {
+		whole := true
+		for _, n := range left {
+			whole = whole && n == 0
+		}
+		if whole && len(again) < maxAgain {
+			again = append(again, putRequest(pending(mark{account, hour})))
+		}
+	}
+	if len(again) > 0 {
+		_ = s.batch(ctx, "mark an hour", again) // the sums are right all the same, and the next reading tries again
 	}
 	return nil
 }

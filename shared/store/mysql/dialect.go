@@ -60,6 +60,9 @@ func dialect() sqlstore.Dialect {
 	return sqlstore.Dialect{
 		Types: map[string]string{"$KEY": "VARBINARY(" + strconv.Itoa(keyBytes) + ")", "$TEXT": "MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
 			"$INT": "BIGINT", "$BLOB": "LONGBLOB", "$CLUSTERED": ""},
+		Cost:      `CASE LOCATE('"q":', body) WHEN 0 THEN 0 ELSE CAST(SUBSTRING_INDEX(SUBSTRING_INDEX(SUBSTRING_INDEX(body, '"q":', -1), ',', 1), '}', 1) AS SIGNED) END`,
+		Unpriced:  `CASE LOCATE('"z":true', body) WHEN 0 THEN 0 ELSE 1 END`,
+		PutCosts:  "ON DUPLICATE KEY UPDATE cost_usd = VALUES(cost_usd), unpriced = VALUES(unpriced)",
 		HasTable:  "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?",
 		ForUpdate: " FOR UPDATE",
 		InsertNew: func(table string, cols []string, rows int) string {

@@ -50,7 +50,7 @@ func Parse(text string) (Target, error) {
 func (s *Store) ScriptName(hash string) string {
 	c := &s.scripts
 	for name, sc := range map[string]*script{"admit": &c.admit, "settle": &c.settle, "renew": &c.renew, "claim": &c.claim, "release": &c.release,
-		"create": &c.create, "replace": &c.replace, "delete": &c.delete, "acquire": &c.acquire, "giveup": &c.giveUp, "close": &c.close} {
+		"create": &c.create, "replace": &c.replace, "delete": &c.delete, "acquire": &c.acquire, "giveup": &c.giveUp, "close": &c.close, "costs": &c.costs} {
 		if sc.hash == hash {
 			return name
 		}
@@ -58,11 +58,8 @@ func (s *Store) ScriptName(hash string) string {
 	return ""
 }
 
-// SumNumbers is sumNumbers.
-func SumNumbers(s *core.UsageSum) []*int64 {
-	n := sumNumbers(s)
-	return n[:]
-}
+// SumNumbers is sumNumbers and costNumbers, each number once.
+func SumNumbers(s *core.UsageSum) []*int64 { return append(sumNumbers(s), costNumbers(s)[1:]...) }
 
 // ParseEntry reads an entry of the index.
 func ParseEntry(raw string) (home, id string, err error) {

@@ -101,7 +101,7 @@ func TestEvictionWarning(t *testing.T) {
 // A full server refuses writes with ErrMemory, keeps what it has whole, lets reads and deletions through, and works
 // again as soon as there is memory.
 func TestOutOfMemory(t *testing.T) {
-	servers(t, func(t *testing.T, program string) {
+	plain(t, func(t *testing.T, program string) {
 		srv := start(t, program, "--maxmemory-policy", "noeviction")
 		s, ctx := open(t, srv.url("")), t.Context()
 		subs := tenant(t, s, "acme", everyLimit)

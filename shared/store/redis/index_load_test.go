@@ -18,7 +18,7 @@ import (
 // documents agree: each string leads to who has it, nobody has another's, and what nobody has is free at once.
 func TestIndexUnderLoad(t *testing.T) {
 	t.Run("in process", func(t *testing.T) { indexUnderLoad(t, "redis://"+miniredis.RunT(t).Addr(), 200) })
-	servers(t, func(t *testing.T, program string) { indexUnderLoad(t, start(t, program).url(""), 600) })
+	plain(t, func(t *testing.T, program string) { indexUnderLoad(t, start(t, program).url(""), 600) })
 }
 
 func indexUnderLoad(t *testing.T, url string, rounds int) {

@@ -51,6 +51,9 @@ func (k keys) closed(account string) string     { return k.tag(account) + "rc" }
 func (k keys) hours(account string) string      { return k.tag(account) + "sh" }
 func (k keys) sums(account, hour string) string { return k.tag(account) + "s:" + hour }
 
+func (k keys) costs(account, hour string) string { return k.tag(account) + "c:" + hour }
+func (k keys) costed(account string) string      { return k.tag(account) + "ch" }
+
 // docKeys are the keys of the scripts that change a document.
 func (k keys) docKeys(account, kind, id string) []string {
 	out := []string{k.doc(account, kind, id), k.list(account, kind)}

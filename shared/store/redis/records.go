@@ -243,6 +243,7 @@ func (s *Store) deleteUsage(ctx context.Context, account string) error {
 	}{
 		{s.keys.records(account), func(id string) string { return s.keys.record(account, id) }},
 		{s.keys.hours(account), func(hour string) string { return s.keys.sums(account, hour) }},
+		{s.keys.costed(account), func(hour string) string { return s.keys.costs(account, hour) }},
 	} {
 		for {
 			members, err := s.db.ZRange(ctx, part.list, 0, page-1).Result()

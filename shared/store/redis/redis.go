@@ -17,6 +17,7 @@
 //	{a:A}:ri          sorted set: ids of the records by their end
 //	{a:A}:rc          first hour that is not closed
 //	{a:A}:s:HOUR      hash: sums of a closed hour; {a:A}:sh lists those hours
+//	{a:A}:c:HOUR      hash: its costs, see costNumbers; {a:A}:ch lists those hours
 //	{i}:n:KIND        hash: id -> entry; {i}:u:KIND: look-up string -> entry; {i}:l:KIND: sorted set of all ids
 //	{i}:x             sorted set: documents that expire; {i}:a: accounts with records
 //	{i}:k:NAME        counter; {i}:s: number of the last claim; {i}:schema: version of this layout

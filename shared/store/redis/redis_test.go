@@ -38,7 +38,7 @@ func inProcess(tb testing.TB) store.Store {
 func TestInProcess(t *testing.T) { storetest.Run(t, inProcess) }
 
 func TestServer(t *testing.T) {
-	servers(t, func(t *testing.T, program string) { storetest.Run(t, start(t, program).opener("")) })
+	plain(t, func(t *testing.T, program string) { storetest.Run(t, start(t, program).opener("")) })
 }
 
 func TestCluster(t *testing.T) {

@@ -26,7 +26,7 @@ func TestSameAsLimit(t *testing.T) {
 	t.Run("in process", func(t *testing.T) {
 		compare(t, open(t, "redis://"+miniredis.RunT(t).Addr()), 200)
 	})
-	servers(t, func(t *testing.T, program string) {
+	plain(t, func(t *testing.T, program string) {
 		compare(t, open(t, start(t, program).url("")), 1000)
 	})
 }

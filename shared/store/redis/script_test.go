@@ -128,7 +128,7 @@ func TestKeysShareATag(t *testing.T) {
 
 // What a script touches it has declared. The server tells by MONITOR what scripts really do.
 func TestKeysAreDeclared(t *testing.T) {
-	servers(t, func(t *testing.T, program string) {
+	plain(t, func(t *testing.T, program string) {
 		srv := start(t, program)
 		s := open(t, srv.url(""))
 		everything(t, s, "first") // so that every script is known by its hash
@@ -253,7 +253,7 @@ func TestRoundTrips(t *testing.T) {
 
 // A server that forgets its scripts, as after a restart, is told them again.
 func TestForgottenScripts(t *testing.T) {
-	servers(t, func(t *testing.T, program string) {
+	plain(t, func(t *testing.T, program string) {
 		s := open(t, start(t, program).url(""))
 		for i := range 3 {
 			everything(t, s, fmt.Sprint("acc", i))
@@ -266,7 +266,7 @@ func TestForgottenScripts(t *testing.T) {
 
 // A refusal reports the same under many workers on a real server as storetest's Hammer, with leases and money in it.
 func TestExactAmongWorkers(t *testing.T) {
-	servers(t, func(t *testing.T, program string) {
+	plain(t, func(t *testing.T, program string) {
 		srv := start(t, program)
 		stores := []*redis.Store{open(t, srv.url("")), open(t, srv.url("")), open(t, srv.url(""))}
 		subs := tenant(t, stores[0], "acme", core.Limits{USDDay: 500, Concurrency: 120, RPM: 1000})

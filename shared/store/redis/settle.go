@@ -67,7 +67,7 @@ func (s *Store) settleCall(r *store.SettleRequest, rec *core.Settlement) (*call,
 	m := limit.At(now, r.Zone)
 	ended, k := rec.EndedAt.UnixMicro(), &s.keys
 	hour := strconv.FormatInt(usage.HourOf(ended), 10)
-	c := s.scripts.settle.call(k.record(rec.Account, rec.RequestID), k.records(rec.Account), k.closed(rec.Account), k.sums(rec.Account, hour), k.hours(rec.Account))
+	c := s.scripts.settle.call(k.record(rec.Account, rec.RequestID), k.records(rec.Account), k.closed(rec.Account), k.sums(rec.Account, hour), k.hours(rec.Account), k.costs(rec.Account, hour), k.costed(rec.Account))
 	account := r.Account
 	if account == "" {
 		account = rec.Account
@@ -94,8 +94,9 @@ func (s *Store) settleCall(r *store.SettleRequest, rec *core.Settlement) (*call,
 	}
 	free := add(r.Free)
 	add(r.Subjects)
+	one := usage.One(rec)
 	c.num(now.UnixMicro()).str(r.ID).num(m.Day(), m.Month(), exact(r.Used.Tokens), exact(r.Used.USD)).
-		str(rec.RequestID).bytes(body).num(ended).str(hour, group, figuresOf(rec)).num(free)
+		str(rec.RequestID).bytes(body).num(ended).str(hour, group, figuresOf(sumNumbers(&one)), figuresOf(costNumbers(&one))).num(free)
 	return c.num(all...), nil
 }
 
@@ -105,20 +106,26 @@ func groupOf(r *core.Settlement) (string, error) {
 	return string(b), err
 }
 
-// sumNumbers lists the numbers of a sum. The place of each is stored with closed hours: new ones go to the end.
-func sumNumbers(s *core.UsageSum) [14]*int64 {
-	return [14]*int64{
+// sumNumbers lists the numbers of a sum, costs aside. The place of each is stored with closed hours. There may be no new
+// ones: programs that do not know them would take the hour for damaged.
+func sumNumbers(s *core.UsageSum) []*int64 {
+	return []*int64{
 		&s.Requests, &s.Success, &s.Estimated, &s.Attempts,
 		&s.Tokens.Input, &s.Tokens.CacheRead, &s.Tokens.CacheWrite5m, &s.Tokens.CacheWrite1h, &s.Tokens.Output,
 		&s.Bytes, &s.FirstByteMS, &s.FirstBytes, &s.StreamMS, &s.TotalMS,
 	}
 }
 
+// costNumbers lists what the costs of a closed hour are, by their places, in a hash of its own since older programs do not
+// write it: the number of requests tells whether a group's costs are those of all that its sum counts.
+func costNumbers(s *core.UsageSum) []*int64 {
+	return []*int64{&s.Requests, &s.CostUSD, &s.Unpriced}
+}
+
 // figuresOf is one record as numbers of a sum, for settle.lua.
-func figuresOf(r *core.Settlement) string {
-	one := usage.One(r)
+func figuresOf(numbers []*int64) string {
 	b := make([]byte, 0, 96)
-	for _, n := range sumNumbers(&one) {
+	for _, n := range numbers {
 		b = append(strconv.AppendInt(b, *n, 10), ' ')
 	}
 	return string(b)

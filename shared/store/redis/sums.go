@@ -116,19 +116,19 @@ func (s *Store) sumHours(ctx context.Context, g groups, account string, f *store
 	for len(hours) > 0 {
 		n := min(len(hours), page)
 		pipe := s.db.Pipeline()
-		cmds := make([]*goredis.MapStringStringCmd, n)
+		sums, costs := make([]*goredis.MapStringStringCmd, n), make([]*goredis.MapStringStringCmd, n)
 		for i, h := range hours[:n] {
-			cmds[i] = pipe.HGetAll(ctx, s.keys.sums(account, h))
+			sums[i], costs[i] = pipe.HGetAll(ctx, s.keys.sums(account, h)), pipe.HGetAll(ctx, s.keys.costs(account, h))
 		}
 		if _, err := pipe.Exec(ctx); err != nil {
 			return err
 		}
-		for i, cmd := range cmds {
+		for i := range sums {
 			hour, err := strconv.ParseInt(hours[i], 10, 64)
 			if err != nil {
 				return errSums
 			}
-			if err := addHour(g, by, account, f, hour, cmd.Val()); err != nil {
+			if err := s.addHour(ctx, g, by, account, f, hour, sums[i].Val(), costs[i].Val()); err != nil {
 				return err
 			}
 		}
@@ -137,26 +137,79 @@ func (s *Store) sumHours(ctx context.Context, g groups, account string, f *store
 	return nil
 }
 
-// addHour adds the fields of one closed hour, "number:group" -> value.
-func addHour(g groups, by store.GroupBy, account string, f *store.UsageFilter, hour int64, fields map[string]string) error {
+// addHour adds one closed hour. Where its costs are not those of all its requests, because an older program closed it or
+// added to it, they come from the records.
+func (s *Store) addHour(ctx context.Context, g groups, by store.GroupBy, account string, f *store.UsageFilter, hour int64, fields, costs map[string]string) error {
+	sums, err := parseHour(fields, sumNumbers)
+	if err != nil {
+		return err
+	}
+	costed, err := parseHour(costs, costNumbers)
+	if err != nil {
+		return err
+	}
+	whole := true
+	for key, sum := range sums {
+		c := costed[key]
+		whole = whole && c != nil && c.Requests == sum.Requests
+	}
+	for key, sum := range sums {
+		if (f.Key != "" && f.Key != key[0]) || (f.Node != "" && f.Node != key[1]) || (f.Model != "" && f.Model != key[2]) {
+			continue
+		}
+		if whole {
+			sum.CostUSD, sum.Unpriced = costed[key].CostUSD, costed[key].Unpriced
+		}
+		g.add(by, account, key, hour, *sum)
+	}
+	if whole {
+		return nil
+	}
+	return s.each(ctx, account, f, hourBounds(hour), func(r *core.Settlement) {
+		key, one := [3]string{r.Key, r.Node, r.Model}, usage.One(r)
+		if sums[key] != nil {
+			g.add(by, account, key, hour, core.UsageSum{CostUSD: one.CostUSD, Unpriced: one.Unpriced})
+		}
+	})
+}
+
+func hourBounds(hour int64) bounds {
+	return bounds{new(hour * usage.HourUS), new((hour + 1) * usage.HourUS)}
+}
+
+// parseHour reads the fields of one closed hour, "number:group" -> value.
+func parseHour(fields map[string]string, list func(*core.UsageSum) []*int64) (map[[3]string]*core.UsageSum, error) {
+	out := map[[3]string]*core.UsageSum{}
 	for name, text := range fields {
 		number, group, ok := strings.Cut(name, ":")
 		i, err := strconv.Atoi(number)
 		value, err2 := strconv.ParseInt(text, 10, 64)
 		var key [3]string
 		if !ok || err != nil || err2 != nil || json.Unmarshal([]byte(group), &key) != nil {
-			return errSums
+			return nil, errSums
 		}
-		if (f.Key != "" && f.Key != key[0]) || (f.Node != "" && f.Node != key[1]) || (f.Model != "" && f.Model != key[2]) {
-			continue
+		if out[key] == nil {
+			out[key] = &core.UsageSum{}
 		}
-		var one core.UsageSum
-		numbers := sumNumbers(&one)
+		numbers := list(out[key])
 		if i < 0 || i >= len(numbers) {
-			return errSums
+			return nil, errSums
 		}
 		*numbers[i] = value
-		g.add(by, account, key, hour, one)
+	}
+	return out, nil
+}
+
+// fields are sums as parseHour reads them.
+func (c *call) fields(sums map[[3]string]*core.UsageSum, list func(*core.UsageSum) []*int64) error {
+	for key, sum := range sums {
+		group, err := groupOf(&core.Settlement{Key: key[0], Node: key[1], Model: key[2]})
+		if err != nil {
+			return err
+		}
+		for i, n := range list(sum) {
+			c.str(strconv.Itoa(i) + ":" + group).num(*n)
+		}
 	}
 	return nil
 }
@@ -169,7 +222,10 @@ func (s *Store) Rollup(ctx context.Context, now time.Time) error {
 	}
 	accounts, err := s.db.SMembers(ctx, s.keys.accounts()).Result()
 	for _, a := range accounts {
-		if err = s.closeHours(ctx, a, usage.Closed(now)); err != nil {
+		if err = s.closeHours(ctx, a, usage.Closed(now)); err == nil {
+			err = s.addCosts(ctx, a)
+		}
+		if err != nil {
 			break
 		}
 	}
@@ -209,35 +265,80 @@ func (s *Store) closeOne(ctx context.Context, account string, from int64, ok boo
 	if err != nil {
 		return false, err
 	}
-	hour, count, sums := from, int64(0), map[[3]string]*core.UsageSum{}
+	hour, count, sums := from, int64(0), map[[3]string]*core.UsageSum(nil)
 	if len(first) > 0 {
 		hour = usage.HourOf(int64(first[0].Score))
 		to = hour + 1
 		all.to = new(to * usage.HourUS)
-		err := s.each(ctx, account, &store.UsageFilter{}, all, func(r *core.Settlement) {
-			key := [3]string{r.Key, r.Node, r.Model}
-			if sums[key] == nil {
-				sums[key] = &core.UsageSum{}
-			}
-			usage.Add(sums[key], usage.One(r))
-			count++
-		})
-		if err != nil {
+		if sums, count, err = s.sumUp(ctx, account, all); err != nil {
 			return false, err
 		}
 	}
 	k, text := &s.keys, strconv.FormatInt(hour, 10)
-	c := s.scripts.close.call(k.closed(account), k.records(account), k.sums(account, text), k.hours(account)).
-		str(old).num(to).str(text, all.min(), all.max()).num(count)
-	for key, sum := range sums {
-		group, err := groupOf(&core.Settlement{Key: key[0], Node: key[1], Model: key[2]})
-		if err != nil {
-			return false, err
-		}
-		for i, n := range sumNumbers(sum) {
-			c.str(strconv.Itoa(i) + ":" + group).num(*n)
-		}
+	c := s.scripts.close.call(k.closed(account), k.records(account), k.sums(account, text), k.hours(account), k.costs(account, text), k.costed(account)).
+		str(old).num(to).str(text, all.min(), all.max()).num(count, int64(2*len(sums)*len(sumNumbers(&core.UsageSum{}))))
+	if err := errors.Join(c.fields(sums, sumNumbers), c.fields(sums, costNumbers)); err != nil {
+		return false, err
 	}
 	n, err := s.run(ctx, &s.scripts.close, false, c).Int64()
 	return n == 1, err
+}
+
+// sumUp adds up an account's records within bounds and counts them.
+func (s *Store) sumUp(ctx context.Context, account string, within bounds) (sums map[[3]string]*core.UsageSum, count int64, err error) {
+	sums = map[[3]string]*core.UsageSum{}
+	err = s.each(ctx, account, &store.UsageFilter{}, within, func(r *core.Settlement) {
+		key := [3]string{r.Key, r.Node, r.Model}
+		if sums[key] == nil {
+			sums[key] = &core.UsageSum{}
+		}
+		usage.Add(sums[key], usage.One(r))
+		count++
+	})
+	return sums, count, err
+}
+
+// addCosts writes the costs of hours that a program closed which knows none, the newest first. One that a record
+// arrives for meanwhile waits for the next call.
+func (s *Store) addCosts(ctx context.Context, account string) error {
+	k := &s.keys
+	pipe := s.db.Pipeline()
+	closed, costed := pipe.ZCard(ctx, k.hours(account)), pipe.ZCard(ctx, k.costed(account))
+	if _, err := pipe.Exec(ctx); err != nil || closed.Val() == costed.Val() {
+		return err
+	}
+	have, err := s.db.ZRange(ctx, k.costed(account), 0, -1).Result()
+	if err != nil {
+		return err
+	}
+	known := make(map[string]bool, len(have))
+	for _, h := range have {
+		known[h] = true
+	}
+	hours, err := s.db.ZRevRange(ctx, k.hours(account), 0, -1).Result()
+	if err != nil {
+		return err
+	}
+	for _, text := range hours {
+		if known[text] {
+			continue
+		}
+		hour, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return errSums
+		}
+		within := hourBounds(hour)
+		sums, count, err := s.sumUp(ctx, account, within)
+		if err != nil {
+			return err
+		}
+		c := s.scripts.costs.call(k.records(account), k.costs(account, text), k.costed(account)).str(text, within.min(), within.max()).num(count)
+		if err := c.fields(sums, costNumbers); err != nil {
+			return err
+		}
+		if err := s.run(ctx, &s.scripts.costs, false, c).Err(); err != nil {
+			return err
+		}
+	}
+	return nil
 }

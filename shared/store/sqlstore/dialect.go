@@ -21,6 +21,12 @@ type Dialect struct {
 	// Types replaces the words $KEY (text that is indexed, compared by bytes), $TEXT, $INT (64 bits), $BLOB and
 	// $CLUSTERED (ends a table whose rows are small) in migrations.
 	Types map[string]string
+	// Cost and Unpriced are expressions over the body of a record, see rest: its micro-USD, and 1 where it is unpriced,
+	// else 0. Costs have no columns, so that programs of every version store them. The expressions look at text and do
+	// not use JSON functions, some of which fail where a body holds hostile strings; they have no question mark.
+	Cost, Unpriced string
+	// PutCosts ends an INSERT ... SELECT into sluice_sums: where the row is there, only its costs are replaced.
+	PutCosts string
 	// HasTable is a query for the number of tables named by its one parameter.
 	HasTable string
 	// ForUpdate ends a SELECT whose rows the transaction will change; empty where writers take turns anyway.

@@ -40,7 +40,8 @@ func RecordsQuery(f store.UsageFilter) (string, []any) {
 
 // SumsQuery is the query of Sums when the hours before closed are closed.
 func SumsQuery(f store.UsageFilter, by store.GroupBy, closed int64) (string, []any) {
-	return sumsQuery(&f, by, closed)
+	d := Dialect{Cost: "length(body)", Unpriced: "0"}
+	return d.sumsQuery(&f, by, closed)
 }
 
 // Query writes parameters the way of the dialect.

@@ -25,21 +25,21 @@ type migration struct {
 
 // Version is the schema's version that this program makes.
 func Version() (int, error) {
-	ms, err := load(nil)
+	ms, err := load(&Dialect{})
 	if err != nil {
 		return 0, err
 	}
 	return ms[len(ms)-1].version, nil
 }
 
-// load reads the migrations in order.
-func load(types map[string]string) ([]migration, error) {
+// load reads the migrations in order, in the words of a dialect.
+func load(d *Dialect) ([]migration, error) {
 	names, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
 		return nil, err
 	}
-	var pairs []string
-	for word, t := range types {
+	pairs := []string{"$COST", d.Cost, "$UNPRICED", d.Unpriced, "$PUT_COSTS", d.PutCosts}
+	for word, t := range d.Types {
 		pairs = append(pairs, word, t)
 	}
 	words := strings.NewReplacer(pairs...)
@@ -114,7 +114,7 @@ func refuse(name string, version, compatible int) error {
 // compatible programs are left alone. Of many instances that start at once one migrates while the others wait.
 // store.ErrNewer when this program may not use the database.
 func (e *Engine) Migrate(ctx context.Context) (err error) {
-	ms, err := load(e.dialect.Types)
+	ms, err := load(&e.dialect)
 	if err != nil {
 		return e.fail(ctx, "read the migrations", err)
 	}

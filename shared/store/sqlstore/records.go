@@ -26,7 +26,8 @@ var recordColumns = []string{
 	"bytes", "first_byte_ms", "first_bytes", "stream_ms", "total_ms", "body",
 }
 
-// rest is what of a record has no column of its own: the body of its row.
+// rest is what of a record has no column of its own: the body of its row. Sums find the last two fields in its text, see
+// Dialect.Cost: no other field may have their names, and within strings the quotes are escaped.
 type rest struct {
 	UpstreamID  string       `json:"u,omitempty"`
 	NodeName    string       `json:"n,omitempty"`

@@ -17,14 +17,19 @@ const minHour = math.MinInt64 / int64(3_600_000_000)
 
 const (
 	// sumColumns are the figures of sluice_sums, in the order of scanSum.
-	sumColumns = "requests, success, estimated, attempts, input_tokens, cache_read, cache_write_5m, cache_write_1h, output_tokens, bytes, first_byte_ms, first_bytes, stream_ms, total_ms"
+	sumColumns = "requests, success, estimated, attempts, input_tokens, cache_read, cache_write_5m, cache_write_1h, output_tokens, bytes, first_byte_ms, first_bytes, stream_ms, total_ms, cost_usd, unpriced"
 
-	// recordFigures are the same of one record.
+	// recordFigures are the same of one record, without its costs.
 	recordFigures = "1 AS requests, success, estimated, attempts, input_tokens, cache_read, cache_write_5m, cache_write_1h, output_tokens, bytes, first_byte_ms, first_bytes, stream_ms, total_ms"
 
-	// totals adds either up.
-	totals = "SUM(requests), SUM(success), SUM(estimated), SUM(attempts), SUM(input_tokens), SUM(cache_read), SUM(cache_write_5m), SUM(cache_write_1h), SUM(output_tokens), SUM(bytes), SUM(first_byte_ms), SUM(first_bytes), SUM(stream_ms), SUM(total_ms)"
+	// totals adds either up. Costs are NULL where a program wrote the sums that knows none; see costsAgain.
+	totals = "SUM(requests), SUM(success), SUM(estimated), SUM(attempts), SUM(input_tokens), SUM(cache_read), SUM(cache_write_5m), SUM(cache_write_1h), SUM(output_tokens), SUM(bytes), SUM(first_byte_ms), SUM(first_bytes), SUM(stream_ms), SUM(total_ms), COALESCE(SUM(cost_usd), 0), COALESCE(SUM(unpriced), 0)"
 )
+
+// figures are the figures of one record, costs included.
+func (d *Dialect) figures() string {
+	return recordFigures + ", " + d.Cost + " AS cost_usd, " + d.Unpriced + " AS unpriced"
+}
 
 // sumUp writes the sums selected by the first condition anew from the records selected by the second.
 func (e *Engine) sumUp(ctx context.Context, tx *sql.Tx, sums, records string, sumArgs, recordArgs []any) error {
@@ -33,7 +38,7 @@ func (e *Engine) sumUp(ctx context.Context, tx *sql.Tx, sums, records string, su
 	}
 	q := "INSERT INTO sluice_sums (account, hour_no, " + dimensions + ", " + sumColumns + ")" +
 		" SELECT account, hour_no, " + dimensions + ", " + totals +
-		" FROM (SELECT account, hour_no, " + dimensions + ", " + recordFigures + " FROM sluice_records WHERE " + records + ") r" +
+		" FROM (SELECT account, hour_no, " + dimensions + ", " + e.dialect.figures() + " FROM sluice_records WHERE " + records + ") r" +
 		" GROUP BY account, hour_no, " + dimensions
 	_, err := e.exec(ctx, tx, q, recordArgs...)
 	return err
@@ -50,6 +55,9 @@ func (e *Engine) Rollup(ctx context.Context, now time.Time) error {
 		}
 		err = e.sumUp(ctx, tx, "hour_no >= ? AND hour_no < ?", "ended_us >= ? AND ended_us < ?",
 			[]any{from, to}, []any{from * usage.HourUS, to * usage.HourUS})
+		if err == nil {
+			err = e.costsAgain(ctx, tx, from)
+		}
 		if err != nil {
 			return err
 		}
@@ -60,6 +68,38 @@ func (e *Engine) Rollup(ctx context.Context, now time.Time) error {
 		_, err = e.exec(ctx, tx, q, to)
 		return err
 	}, nil)
+}
+
+// exchangeHours is how far back costsAgain looks: programs of two versions may work side by side, or the older one may
+// come back for a while.
+const exchangeHours = 7 * 24
+
+// costsAgain sums up anew the closed hours before to, of the last week, whose sums an older program wrote: it left the
+// costs NULL.
+func (e *Engine) costsAgain(ctx context.Context, tx *sql.Tx, to int64) error {
+	q := "SELECT DISTINCT account, hour_no FROM sluice_sums WHERE hour_no >= ? AND hour_no < ? AND cost_usd IS NULL"
+	rows, err := tx.QueryContext(ctx, e.dialect.query(q), to-exchangeHours, to)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }() // rows.Err has what matters
+	var places []place
+	for rows.Next() {
+		var p place
+		if err := rows.Scan(&p.account, &p.hour); err != nil {
+			return err
+		}
+		places = append(places, p)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return err
+	}
+	for _, p := range places {
+		if err := e.sumHour(ctx, tx, p); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // DeleteUsage implements store.Usage over what is saved.
@@ -97,7 +137,7 @@ func groupColumn(by store.GroupBy) string {
 
 // sumsQuery adds up the sums of closed hours that lie wholly in the filter and the records of the rest, in one
 // statement, so that both are of the same moment. closed may be out of date: it only rises, and sums below stay true.
-func sumsQuery(f *store.UsageFilter, by store.GroupBy, closed int64) (string, []any) {
+func (d *Dialect) sumsQuery(f *store.UsageFilter, by store.GroupBy, closed int64) (string, []any) {
 	var parts string
 	var args []any
 	group := groupColumn(by)
@@ -117,7 +157,7 @@ func sumsQuery(f *store.UsageFilter, by store.GroupBy, closed int64) (string, []
 			return
 		}
 		cond, more := where(f, from, to)
-		add(recordFigures, "sluice_records", cond, more)
+		add(d.figures(), "sluice_records", cond, more)
 	}
 
 	from, to := span(f)
@@ -160,7 +200,7 @@ func (e *Engine) Sums(ctx context.Context, f store.UsageFilter, by store.GroupBy
 		return nil, e.fail(ctx, "sum usage", err)
 	}
 	var out []core.UsageSum
-	if q, args := sumsQuery(&f, by, closed); q != "" {
+	if q, args := e.dialect.sumsQuery(&f, by, closed); q != "" {
 		err := e.read(ctx, q, args, func(rows *sql.Rows) error {
 			s, err := scanSum(rows, by)
 			out = append(out, s)
@@ -185,7 +225,7 @@ func scanSum(rows *sql.Rows, by store.GroupBy) (core.UsageSum, error) {
 	}
 	err := rows.Scan(group, &s.Requests, &s.Success, &s.Estimated, &s.Attempts,
 		&s.Tokens.Input, &s.Tokens.CacheRead, &s.Tokens.CacheWrite5m, &s.Tokens.CacheWrite1h, &s.Tokens.Output,
-		&s.Bytes, &s.FirstByteMS, &s.FirstBytes, &s.StreamMS, &s.TotalMS)
+		&s.Bytes, &s.FirstByteMS, &s.FirstBytes, &s.StreamMS, &s.TotalMS, &s.CostUSD, &s.Unpriced)
 	if by == store.GroupHour {
 		s.Hour = time.UnixMicro(hour * usage.HourUS).UTC()
 	}

@@ -179,7 +179,7 @@ func (t *T) record(id string) core.Settlement {
 	return core.Settlement{
 		RequestID: id, Account: "acme", Key: "1", Node: "2", Endpoint: "/v1/messages", Dialect: core.DialectAnthropic,
 		Model: "model-a", Status: 200, Attempts: 1, Tokens: core.Tokens{Input: 10, Output: 5},
-		StartedAt: t.Now.Add(-1500 * time.Millisecond), EndedAt: t.Now, FirstByteMS: 200, StreamMillis: 1300, Bytes: 700,
+		StartedAt: t.Now.Add(-1500 * time.Millisecond), EndedAt: t.Now, FirstByteMS: 200, StreamMillis: 1300, Bytes: 700, CostUSD: 105,
 	}
 }
 

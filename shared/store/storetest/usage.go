@@ -3,9 +3,11 @@ package storetest
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"sluice/shared/core"
@@ -114,6 +116,9 @@ var usageCases = []testcase{
 		for i := range 10 {
 			r := t.record(fmt.Sprint("r", i))
 			r.EndedAt = t.Now.Add(time.Duration(i) * 20 * time.Minute)
+			if r.CostUSD = int64(i) << 40; i%3 == 0 {
+				r.CostUSD, r.Unpriced = 0, true
+			}
 			t.put(r)
 		}
 		want := t.sums(store.UsageFilter{}, store.GroupHour)
@@ -135,8 +140,8 @@ var usageCases = []testcase{
 			t.ok(t.S.Flush(t.Ctx), "flush")
 		}
 		for _, f := range []store.UsageFilter{{}, {Account: "acme"}, {From: t.Now.Truncate(time.Hour), To: t.Now.Truncate(time.Hour).Add(time.Hour)}} {
-			if got := t.sums(f, store.GroupNone)[0]; got.Requests != 2 || got.Tokens.Input != 20 {
-				t.Errorf("%+v: %+v, want two requests", f, got)
+			if got := t.sums(f, store.GroupNone)[0]; got.Requests != 2 || got.Tokens.Input != 20 || got.CostUSD != 210 {
+				t.Errorf("%+v: %+v, want two requests of 210 micro-USD", f, got)
 			}
 		}
 	}},
@@ -156,13 +161,70 @@ var usageCases = []testcase{
 		for i, g := range []string{"", "a", "b"} {
 			n := int64(1 + i/2)
 			want = append(want, core.UsageSum{Group: g, Requests: n, Success: n, Attempts: n, Tokens: core.Tokens{Input: 10 * n, Output: 5 * n},
-				Bytes: 700 * n, FirstByteMS: 200 * n, FirstBytes: n, StreamMS: 1300 * n, TotalMS: 1500 * n})
+				Bytes: 700 * n, FirstByteMS: 200 * n, FirstBytes: n, StreamMS: 1300 * n, TotalMS: 1500 * n, CostUSD: 105 * n})
 		}
 		if diff, ok := same(t.sums(store.UsageFilter{}, store.GroupModel), want); !ok {
 			t.Error(diff)
 		}
 		if _, err := t.S.Sums(t.Ctx, store.UsageFilter{}, "colour"); err == nil {
 			t.Error("an unknown grouping is taken")
+		}
+	}},
+	{"Costs", "sums tell costs to the micro-USD and how many requests have none, whatever text a record holds", func(t *T) {
+		hostile := []string{`"q":7`, `\","q":7,"z":true`, `q`, "\x00\"q\":9}", `{"q":1,"z":true}`}
+		var want core.UsageSum
+		for i := range 3 * len(hostile) {
+			r := t.record(fmt.Sprint("r", i))
+			text := hostile[i%len(hostile)]
+			r.NodeName, r.Endpoint, r.ServedModel, r.Agent, r.ClientAddr, r.ErrorCode = text, text, text, text, text, ""
+			switch r.CostUSD = 0; i % 3 {
+			case 0:
+				r.CostUSD = 1
+			case 1:
+				r.CostUSD = 1<<45 + int64(i)
+			default:
+				r.Unpriced = true
+				want.Unpriced++
+			}
+			want.CostUSD += r.CostUSD
+			t.put(r)
+		}
+		for _, stage := range []string{"of records", "of a closed hour", "of a closed hour, again"} {
+			if got := t.sums(store.UsageFilter{}, store.GroupNone)[0]; got.CostUSD != want.CostUSD || got.Unpriced != want.Unpriced {
+				t.Errorf("%s: %d micro-USD and %d unpriced, want %d and %d", stage, got.CostUSD, got.Unpriced, want.CostUSD, want.Unpriced)
+			}
+			t.ok(t.S.Rollup(t.Ctx, t.Now.Add(5*time.Hour)), "rollup")
+		}
+	}},
+	{"AtOnce", "records that are settled by many while hours are closed are in the sums with all they count, each once", func(t *T) {
+		const workers, each = 6, 25
+		var all []core.Settlement
+		for i := range workers * each {
+			r := t.record(fmt.Sprint("r", i))
+			r.EndedAt, r.CostUSD, r.Unpriced = t.Now.Add(time.Duration(i%5)*time.Hour), int64(i%7)*1000, i%7 == 0
+			all = append(all, r)
+		}
+		errs := make([]error, workers+1)
+		var wg sync.WaitGroup
+		for w := range workers {
+			wg.Go(func() {
+				for i := range 2 * each { // each record twice, by two of them
+					r := all[(w*each+i)%len(all)]
+					errs[w] = errors.Join(errs[w], t.S.Settle(t.Ctx, store.SettleRequest{ID: r.RequestID, Account: r.Account, Record: r}))
+				}
+			})
+		}
+		wg.Go(func() {
+			for h := range 5 {
+				errs[workers] = errors.Join(errs[workers], t.S.Rollup(t.Ctx, t.Now.Add(time.Duration(h)*time.Hour)))
+			}
+		})
+		wg.Wait()
+		t.ok(errors.Join(errs...), "settle and rollup")
+		for _, by := range []store.GroupBy{store.GroupNone, store.GroupHour, store.GroupModel} {
+			if diff, ok := same(t.sums(store.UsageFilter{}, by), bruteForce(all, store.UsageFilter{}, by)); !ok {
+				t.Errorf("by %q:\n%s", by, diff)
+			}
 		}
 	}},
 	{"Delete", "DeleteUsage removes an account's records and sums, closed hours and unsaved records included, and no other's", func(t *T) {
@@ -237,7 +299,7 @@ var storeCases = []testcase{
 			t.Errorf("records %+v", got)
 		}
 		for _, by := range []store.GroupBy{store.GroupNone, store.GroupAccount, store.GroupKey, store.GroupNode, store.GroupModel, store.GroupHour} {
-			if got := t.sums(store.UsageFilter{Account: "acme"}, by); len(got) != 1 || got[0].Requests != 1 {
+			if got := t.sums(store.UsageFilter{Account: "acme"}, by); len(got) != 1 || got[0].Requests != 1 || got[0].CostUSD != 105 {
 				t.Errorf("sums by %q: %+v", by, got)
 			}
 		}
@@ -265,7 +327,10 @@ func sumsAreRecords(t *T) {
 				RequestID: fmt.Sprint("r", len(all)), Account: pick("acme", "other"), Key: pick("1", "2"), Node: pick("", "1", "2"), Model: pick("a", "b", ""),
 				Session: pick("", "s"), Status: 200 + 300*rng.IntN(2), Estimated: rng.IntN(3) == 0, Attempts: rng.IntN(4), Bytes: rng.Int64N(9999),
 				Tokens:    core.Tokens{Input: rng.Int64N(99), CacheRead: rng.Int64N(99), CacheWrite5m: rng.Int64N(99), CacheWrite1h: rng.Int64N(99), Output: rng.Int64N(99)},
-				StartedAt: t.Now, FirstByteMS: rng.Int64N(3) * 100, StreamMillis: rng.Int64N(999),
+				StartedAt: t.Now, FirstByteMS: rng.Int64N(3) * 100, StreamMillis: rng.Int64N(999), CostUSD: rng.Int64N(99_999),
+			}
+			if rng.IntN(4) == 0 {
+				r.CostUSD, r.Unpriced = 0, true
 			}
 			r.EndedAt = t.Now.Add(time.Duration(rng.Int64N(int64(8 * time.Hour))))
 			if rng.IntN(5) == 0 {
@@ -350,6 +415,10 @@ func bruteForce(recs []core.Settlement, f store.UsageFilter, by store.GroupBy) [
 		if r.FirstByteMS > 0 {
 			s.FirstBytes++
 		}
+		if r.Unpriced {
+			s.Unpriced++
+		}
+		s.CostUSD += r.CostUSD
 		s.Attempts += int64(r.Attempts)
 		s.Tokens = s.Tokens.Add(r.Tokens)
 		s.Bytes += r.Bytes

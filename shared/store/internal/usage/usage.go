@@ -53,7 +53,7 @@ func Match(f *store.UsageFilter, r *core.Settlement) bool {
 func One(r *core.Settlement) core.UsageSum {
 	s := core.UsageSum{
 		Requests: 1, Attempts: int64(r.Attempts), Tokens: r.Tokens, Bytes: r.Bytes,
-		FirstByteMS: r.FirstByteMS, StreamMS: r.StreamMillis, TotalMS: r.TotalMS(),
+		FirstByteMS: r.FirstByteMS, StreamMS: r.StreamMillis, TotalMS: r.TotalMS(), CostUSD: r.CostUSD,
 	}
 	if r.Success() {
 		s.Success = 1
@@ -63,6 +63,9 @@ func One(r *core.Settlement) core.UsageSum {
 	}
 	if r.FirstByteMS > 0 {
 		s.FirstBytes = 1
+	}
+	if r.Unpriced {
+		s.Unpriced = 1
 	}
 	return s
 }
@@ -79,6 +82,8 @@ func Add(s *core.UsageSum, o core.UsageSum) {
 	s.FirstBytes += o.FirstBytes
 	s.StreamMS += o.StreamMS
 	s.TotalMS += o.TotalMS
+	s.CostUSD += o.CostUSD
+	s.Unpriced += o.Unpriced
 }
 
 // Cursor is a place in the list of records: behind the one that ended at EndedUS under the request id. The zero Cursor

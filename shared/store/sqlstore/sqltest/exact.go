@@ -279,14 +279,14 @@ func rollupRace(t *testing.T, b Backend, s *Server) {
 		for j := range 40 {
 			n := int64(i*100 + j)
 			tokens.Add(n)
-			if err := st.Settle(context.WithoutCancel(t.Context()), done(start.Add(time.Duration(j)*10*time.Minute), fmt.Sprint(i, "-", j), store.Amount{Tokens: n})); err != nil {
+			if err := st.Settle(context.WithoutCancel(t.Context()), done(start.Add(time.Duration(j)*10*time.Minute), fmt.Sprint(i, "-", j), store.Amount{Tokens: n, USD: n})); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	sums, err := st.Sums(t.Context(), store.UsageFilter{}, store.GroupNone)
-	if err != nil || sums[0].Requests != 11*40 || sums[0].Tokens.Input != tokens.Load() {
-		t.Errorf("sums %+v, %v, want %d requests of %d tokens", sums, err, 11*40, tokens.Load())
+	if err != nil || sums[0].Requests != 11*40 || sums[0].Tokens.Input != tokens.Load() || sums[0].CostUSD != tokens.Load() {
+		t.Errorf("sums %+v, %v, want %d requests of %d tokens and as many micro-USD", sums, err, 11*40, tokens.Load())
 	}
 }

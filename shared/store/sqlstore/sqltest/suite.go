@@ -43,7 +43,7 @@ func Run(t *testing.T, b Backend) {
 		run  func(t *testing.T, b Backend, s *Server)
 	}{
 		{"LikeMemory", likeMemory}, {"Instances", instances}, {"Once", once}, {"RenewRace", renewRace}, {"RollupRace", rollupRace}, {"Trips", trips},
-		{"Hostile", hostile}, {"Migrate", migrate}, {"Late", late}, {"Silent", silent}, {"Refused", refused}, {"Crash", crash},
+		{"Hostile", hostile}, {"Migrate", migrate}, {"Costs", costs}, {"Late", late}, {"Silent", silent}, {"Refused", refused}, {"Crash", crash},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, b, s) })
 	}
@@ -144,6 +144,9 @@ func migrate(t *testing.T, b Backend, s *Server) {
 			must(t, db, "DROP TABLE sluice_inflight")
 			must(t, db, "DROP INDEX sluice_sums_hour ON sluice_sums")
 		} else {
+			for _, q := range beforeCosts {
+				must(t, db, q)
+			}
 			must(t, db, "UPDATE sluice_schema SET version = 2")
 			must(t, db, "DROP TABLE sluice_inflight")
 		}
