@@ -94,25 +94,7 @@ func (r *poolRun) takeNodes(ctx context.Context) error {
 
 // takeUsage stores a record for each row of usage_logs, under a request id made of the row's own.
 func (r *poolRun) takeUsage(ctx context.Context) error {
-	if many, err := r.tooMuchUsage(ctx, "sluice import amq2api FILE or DSN"); many || err != nil {
-		return err
-	}
-	lost := map[string]int{}
-	err := r.rows(ctx, "usage_logs", func(row *Row) error {
-		rec, why := r.record(row)
-		if why != "" {
-			lost[why]++
-			return nil
-		}
-		return r.settle(ctx, &rec)
-	})
-	if err != nil {
-		return fmt.Errorf("usage: %w", err)
-	}
-	for _, why := range sortedKeys(lost) {
-		r.skip(fmt.Sprintf("%d usage records", lost[why]), why)
-	}
-	return r.Usage.Flush(ctx)
+	return r.takeUsageLogs(ctx, "sluice import amq2api FILE or DSN", r.record)
 }
 
 func (r *poolRun) record(row *Row) (core.Settlement, string) {

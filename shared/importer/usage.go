@@ -49,12 +49,18 @@ func (r *run) takeUsage(ctx context.Context) error {
 	if err := r.Tables.WriteMeta(ctx, metaTotals, r.report.Totals); err != nil {
 		return err
 	}
-	if many, err := r.tooMuchUsage(ctx, "sluice import qcc-plus FILE or DSN"); many || err != nil {
+	return r.takeUsageLogs(ctx, "sluice import qcc-plus FILE or DSN", r.record)
+}
+
+// takeUsageLogs stores what record makes of each row of usage_logs; the rows that it gives a reason against are counted in
+// the report. When there are too many, none is taken and the report names the command that takes them.
+func (r *base) takeUsageLogs(ctx context.Context, command string, record func(*Row) (core.Settlement, string)) error {
+	if many, err := r.tooMuchUsage(ctx, command); many || err != nil {
 		return err
 	}
 	lost := map[string]int{}
 	err := r.rows(ctx, "usage_logs", func(row *Row) error {
-		rec, why := r.record(row)
+		rec, why := record(row)
 		if why != "" {
 			lost[why]++
 			return nil

@@ -250,5 +250,35 @@ func TestTemplateActions(t *testing.T) {
 	if len(used) < 8 {
 		t.Errorf("only %v were found in the source", used)
 	}
+	asRecorded(t, used, allowed)
 	t.Log(used)
+}
+
+// asRecorded compares both with the actions that DynamoDB's conformance test saw on the wire: what the source seems to call
+// is called, and the policies allow what the store does, all of it and nothing else.
+func asRecorded(t *testing.T, used, allowed map[string]bool) {
+	t.Helper()
+	const file = "shared/store/dynamodb/testdata/operations.txt"
+	recorded := map[string]bool{}
+	for _, op := range strings.Fields(read(t, file)) {
+		recorded["dynamodb:"+op] = true
+	}
+	for action := range recorded {
+		if !used[action] {
+			t.Errorf("%s was seen on the wire (%s), and the source does not seem to call it", action, file)
+		}
+		if !allowed[action] && foregone[action] == "" {
+			t.Errorf("%s was seen on the wire (%s), and no policy allows it", action, file)
+		}
+	}
+	for action := range used {
+		if strings.HasPrefix(action, "dynamodb:") && !recorded[action] {
+			t.Errorf("the source seems to call %s, which was not seen on the wire (%s)", action, file)
+		}
+	}
+	for action := range allowed {
+		if strings.HasPrefix(action, "dynamodb:") && !recorded[action] {
+			t.Errorf("%s is allowed, and was not seen on the wire (%s)", action, file)
+		}
+	}
 }
