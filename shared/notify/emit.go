@@ -1,0 +1,265 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"sync"
+	"time"
+
+	"sluice/shared/core"
+	"sluice/shared/store"
+)
+
+const (
+	window      = 5 * time.Minute     // in which the same type and subject is told once
+	onceFor     = 35 * 24 * time.Hour // that an event with an id is remembered: longer than a budget's month
+	cacheFor    = 30 * time.Second    // an account's subscriptions
+	maxAccounts = 5_000               // whose subscriptions are cached
+	maxTold     = 10_000              // remembered in memory; the store knows the rest
+	storeTime   = 5 * time.Second     // for what must be written whoever called
+	noticeLife  = 7 * 24 * time.Hour  // of the document: a gateway that was off for long still finds it, and logs its end
+)
+
+// mark is what was told of late. Two exist of an event with an id: one of its subject, one of the id.
+type mark struct {
+	ID      string    `json:"id"`
+	Account string    `json:"account"`
+	Once    string    `json:"once,omitempty"` // whose event holds the window
+	Expires time.Time `json:"expires"`
+}
+
+// audience is what is known of who hears of an account's events.
+type audience struct {
+	sync.Mutex
+	until    time.Time
+	channels map[core.EventType][]string
+	accounts []string // of Hub.admins
+}
+
+// Emit notes an event for every enabled subscription of an enabled channel. Nothing is sent by it. The same type and subject
+// is noted once in 5 minutes, on all instances together; an event with Once is noted once whoever emits it, and after a
+// failure of the store it may be emitted again without a second notice. Events of the installation (no account) go to the
+// subscriptions of AdminAccounts. It costs no store trip when nobody subscribed (as known for at most 30 s) or when
+// it was told of late, and goes on when ctx ends, within 5 s.
+func (h *Hub) Emit(ctx context.Context, e core.Event) error {
+	now := h.o.Now()
+	subject := hashID("window", e.Account, string(e.Type), e.Subject)
+	once := ""
+	if e.Once != "" {
+		once = hashID("once", e.Account, string(e.Type), e.Once)
+	}
+	if h.wasTold(now, subject, once) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime) // who caused the event may be gone already
+	defer cancel()
+	to, err := h.audience(ctx, &e)
+	if err != nil || len(to) == 0 {
+		return err
+	}
+	mine, err := h.claim(ctx, &e, subject, once, now)
+	if err != nil || !mine {
+		return err
+	}
+	if err := h.note(ctx, bounded(e, now), to, now); err != nil {
+		if once == "" {
+			// the claim must not silence the next try. With an id it need not go: the same event passes it
+			_ = h.seen.Delete(ctx, subject)
+		}
+		return err
+	}
+	return h.noteTold(ctx, &e, subject, once, now)
+}
+
+// note writes the notices. With Once their ids are the same each time, so that a second writing changes nothing.
+func (h *Hub) note(ctx context.Context, e core.Event, to []Notice, now time.Time) error {
+	for _, n := range to {
+		n.Event, n.NextAt, n.CreatedAt, n.Expires = e, now, now, now.Add(noticeLife)
+		n.ID = randomID()
+		if e.Once != "" {
+			n.ID = hashID("notice", e.Account, string(e.Type), e.Once, n.Channel)
+		}
+		if _, err := h.Notices.Create(ctx, n); err != nil && !errors.Is(err, store.ErrExists) {
+			return err
+		}
+	}
+	return nil
+}
+
+// claim takes the window of the event's subject. An event with an id may come again after a failure: the window that it
+// took itself does not hold it up.
+func (h *Hub) claim(ctx context.Context, e *core.Event, subject, once string, now time.Time) (bool, error) {
+	if once != "" {
+		r, err := h.seen.Get(ctx, once)
+		if err == nil {
+			h.remember(once, r.Value.Expires, now)
+			return false, nil
+		}
+		if !store.Missing(err) {
+			return false, err
+		}
+	}
+	for range 3 {
+		_, err := h.seen.Create(ctx, mark{ID: subject, Account: e.Account, Once: once, Expires: now.Add(window)})
+		if !errors.Is(err, store.ErrExists) {
+			return err == nil, err
+		}
+		r, err := h.seen.Get(ctx, subject)
+		if store.Missing(err) {
+			continue // it was given back, or ended, in between
+		}
+		if err != nil {
+			return false, err
+		}
+		if once != "" && r.Value.Once == once {
+			return true, nil
+		}
+		h.remember(subject, r.Value.Expires, now)
+		return false, nil
+	}
+	return false, nil
+}
+
+// noteTold remembers that the notices are written.
+func (h *Hub) noteTold(ctx context.Context, e *core.Event, subject, once string, now time.Time) error {
+	h.remember(subject, now.Add(window), now)
+	if once == "" {
+		return nil
+	}
+	_, err := h.seen.Create(ctx, mark{ID: once, Account: e.Account, Expires: now.Add(onceFor)})
+	if err != nil && !errors.Is(err, store.ErrExists) {
+		return err
+	}
+	h.remember(once, now.Add(window), now)
+	return nil
+}
+
+func (h *Hub) wasTold(now time.Time, ids ...string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, id := range ids {
+		if until, ok := h.told[id]; ok && now.Before(until) {
+			return true
+		}
+	}
+	return false
+}
+
+func (h *Hub) remember(id string, until, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.told) >= maxTold {
+		maps.DeleteFunc(h.told, func(_ string, until time.Time) bool { return !now.Before(until) })
+		if len(h.told) >= maxTold {
+			clear(h.told) // the store still knows
+		}
+	}
+	h.told[id] = until
+}
+
+// audience returns a notice, with account and channel only, per channel that hears of the event.
+func (h *Hub) audience(ctx context.Context, e *core.Event) ([]Notice, error) {
+	accounts := []string{e.Account}
+	if e.Account == "" {
+		var err error
+		if accounts, err = h.administrators(ctx); err != nil {
+			return nil, err
+		}
+	}
+	var out []Notice
+	for _, account := range accounts {
+		if account == "" {
+			continue // it would list the channels of all
+		}
+		channels, err := h.subscribed(ctx, account)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range channels[e.Type] {
+			out = append(out, Notice{Account: account, Channel: c})
+		}
+	}
+	return out, nil
+}
+
+func (h *Hub) administrators(ctx context.Context) ([]string, error) {
+	if h.o.AdminAccounts == nil {
+		return nil, nil
+	}
+	h.mu.Lock()
+	a := h.admins
+	h.mu.Unlock()
+	a.Lock()
+	defer a.Unlock()
+	now := h.o.Now()
+	if now.Before(a.until) {
+		return a.accounts, nil
+	}
+	accounts, err := h.o.AdminAccounts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a.accounts, a.until = accounts, now.Add(cacheFor)
+	return accounts, nil
+}
+
+// subscribed returns an account's enabled channels by type of events. Callers of one account wait for who reads it.
+func (h *Hub) subscribed(ctx context.Context, account string) (map[core.EventType][]string, error) {
+	now := h.o.Now()
+	a := h.cached(account)
+	a.Lock()
+	defer a.Unlock()
+	if now.Before(a.until) {
+		return a.channels, nil
+	}
+	subs, err := h.Subscriptions.All(ctx, account)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[core.EventType][]string)
+	if len(subs) > 0 {
+		channels, err := h.Channels.All(ctx, account)
+		if err != nil {
+			return nil, err
+		}
+		enabled := make(map[string]bool, len(channels))
+		for _, c := range channels {
+			enabled[c.Value.ID] = c.Value.Enabled
+		}
+		for _, s := range subs {
+			if s.Value.Enabled && enabled[s.Value.Channel] {
+				found[s.Value.Event] = append(found[s.Value.Event], s.Value.Channel)
+			}
+		}
+	}
+	a.channels, a.until = found, now.Add(cacheFor)
+	return found, nil
+}
+
+func (h *Hub) cached(account string) *audience {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	a := h.subs[account]
+	if a == nil {
+		if len(h.subs) >= maxAccounts {
+			clear(h.subs)
+		}
+		a = new(audience)
+		h.subs[account] = a
+	}
+	return a
+}
+
+// Changed tells that subscriptions or channels of the account were edited by this process; other instances hear of it
+// within 30 s. "" forgets all accounts', and who administrates.
+func (h *Hub) Changed(account string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if account == "" {
+		clear(h.subs)
+		h.admins = new(audience)
+		return
+	}
+	delete(h.subs, account) // a reading under way ends in what nobody looks at any more
+}
