@@ -39,7 +39,9 @@ type audience struct {
 
 // Emit notes an event for every enabled subscription of an enabled channel. Nothing is sent by it. The same type and subject
 // is noted once in 5 minutes, on all instances together; an event with Once is noted once whoever emits it, and after a
-// failure of the store it may be emitted again without a second notice. Events of the installation (no account) go to the
+// failure of the store it may be emitted again without a second notice. Such an event is a change of something: one that
+// comes too soon after another is noted for the end of the 5 minutes, in place of those before it, so that the last word that
+// people get is the true one. Events of the installation (no account) go to the
 // subscriptions of AdminAccounts. It costs no store trip when nobody subscribed (as known for at most 30 s) or when
 // it was told of late, and goes on when ctx ends, within 5 s.
 func (h *Hub) Emit(ctx context.Context, e core.Event) error {
@@ -49,7 +51,11 @@ func (h *Hub) Emit(ctx context.Context, e core.Event) error {
 	if e.Once != "" {
 		once = hashID("once", e.Account, string(e.Type), e.Once)
 	}
-	if h.wasTold(now, subject, once) {
+	told := subject
+	if once != "" {
+		told = once
+	}
+	if h.wasTold(now, told) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime) // who caused the event may be gone already
@@ -58,9 +64,17 @@ func (h *Hub) Emit(ctx context.Context, e core.Event) error {
 	if err != nil || len(to) == 0 {
 		return err
 	}
-	mine, err := h.claim(ctx, &e, subject, once, now)
-	if err != nil || !mine {
+	mine, taken, err := h.claim(ctx, &e, subject, once, now)
+	switch {
+	case err != nil:
 		return err
+	case !mine && once != "" && !taken.IsZero():
+		if err := h.noteLate(ctx, bounded(e, now), to, now, taken); err != nil {
+			return err
+		}
+		return h.noteOnce(ctx, &e, once, now)
+	case !mine:
+		return nil
 	}
 	if err := h.note(ctx, bounded(e, now), to, now); err != nil {
 		if once == "" {
@@ -87,38 +101,56 @@ func (h *Hub) note(ctx context.Context, e core.Event, to []Notice, now time.Time
 	return nil
 }
 
-// claim takes the window of the event's subject. An event with an id may come again after a failure: the window that it
-// took itself does not hold it up.
-func (h *Hub) claim(ctx context.Context, e *core.Event, subject, once string, now time.Time) (bool, error) {
+// noteLate notes a change for when the window that another one took is over. A later one takes its place.
+func (h *Hub) noteLate(ctx context.Context, e core.Event, to []Notice, now, due time.Time) error {
+	for _, n := range to {
+		id := hashID("late", e.Account, string(e.Type), e.Subject, n.Channel)
+		_, err := h.Notices.Upsert(ctx, id, func(late *Notice) error {
+			if late.ID == "" {
+				*late = Notice{ID: id, Account: n.Account, Channel: n.Channel, NextAt: due, CreatedAt: now}
+			}
+			late.Event, late.Expires = e, now.Add(noticeLife)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// claim takes the window of the event's subject; taken is when the one ends that another event has. An event with an id may
+// come again after a failure: the window that it took itself does not hold it up.
+func (h *Hub) claim(ctx context.Context, e *core.Event, subject, once string, now time.Time) (mine bool, taken time.Time, err error) {
 	if once != "" {
 		r, err := h.seen.Get(ctx, once)
 		if err == nil {
 			h.remember(once, r.Value.Expires, now)
-			return false, nil
+			return false, taken, nil
 		}
 		if !store.Missing(err) {
-			return false, err
+			return false, taken, err
 		}
 	}
 	for range 3 {
 		_, err := h.seen.Create(ctx, mark{ID: subject, Account: e.Account, Once: once, Expires: now.Add(window)})
 		if !errors.Is(err, store.ErrExists) {
-			return err == nil, err
+			return err == nil, taken, err
 		}
 		r, err := h.seen.Get(ctx, subject)
 		if store.Missing(err) {
 			continue // it was given back, or ended, in between
 		}
 		if err != nil {
-			return false, err
+			return false, taken, err
 		}
 		if once != "" && r.Value.Once == once {
-			return true, nil
+			return true, taken, nil
 		}
 		h.remember(subject, r.Value.Expires, now)
-		return false, nil
+		return false, r.Value.Expires, nil
 	}
-	return false, nil
+	return false, now.Add(window), nil
 }
 
 // noteTold remembers that the notices are written.
@@ -127,6 +159,11 @@ func (h *Hub) noteTold(ctx context.Context, e *core.Event, subject, once string,
 	if once == "" {
 		return nil
 	}
+	return h.noteOnce(ctx, e, once, now)
+}
+
+// noteOnce remembers an event's id.
+func (h *Hub) noteOnce(ctx context.Context, e *core.Event, once string, now time.Time) error {
 	_, err := h.seen.Create(ctx, mark{ID: once, Account: e.Account, Expires: now.Add(onceFor)})
 	if err != nil && !errors.Is(err, store.ErrExists) {
 		return err

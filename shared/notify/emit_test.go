@@ -143,6 +143,27 @@ func TestOnce(t *testing.T) {
 	}
 }
 
+// TestLastWordIsTrue: a node that failed, came back and failed again within 5 minutes was told of as well, for good. A change
+// that comes too soon is told when the window ends, and only the last of several.
+func TestLastWordIsTrue(t *testing.T) {
+	r, s, _ := hook(t)
+	for i, once := range []string{"one", "two", "three"} {
+		e := failed("a", "node 1")
+		e.Once, e.Text = once, "text "+once
+		r.emit(r.hub, e)
+		r.emit(r.another(), e) // seen by others, too
+		r.want(r.hub, once, max(0, 1-i), 0, min(i, 1))
+		r.add(time.Minute)
+	}
+	r.add(2 * time.Minute)
+	r.want(r.hub, "the window is over", 1, 0, 0)
+	r.add(time.Hour)
+	r.want(r.hub, "no more", 0, 0, 0)
+	if got := s.Messages(); len(got) != 2 || !strings.Contains(string(got[1].Body), "text three") {
+		t.Errorf("%d messages, the last %s", len(got), got[len(got)-1].Body)
+	}
+}
+
 const window5 = 5*time.Minute + time.Second
 
 // TestEmitAfterAFailure: a store that fails in between loses nothing of what is emitted again, and doubles nothing that has
