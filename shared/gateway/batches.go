@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"sluice/shared/core"
+	"sluice/shared/pricing"
 	"sluice/shared/rawjson"
 	"sluice/shared/store"
 	"sluice/shared/translator/anthropic"
@@ -131,8 +132,8 @@ func (x *exchange) settleBatch(m *batchMeter) {
 		rec := core.Settlement{RequestID: batchRecordID(x.key.Account, id, model), Account: x.key.Account, Key: x.key.ID, Node: x.rec.Node,
 			NodeName: x.rec.NodeName, Endpoint: batchUsage, Dialect: core.DialectAnthropic, Model: model, ServedModel: model, Status: 200, Attempts: 1,
 			Tokens: tokens, StartedAt: now, EndedAt: now}
-		cost, priced := x.g.o.Prices.Cost(model, tokens, now)
-		rec.CostUSD, rec.Unpriced = (cost+1)/2, !priced // batches cost half (wire-formats 6.8)
+		cost, priced := x.g.o.Prices.CostOf(pricing.Use{Model: model, Kind: core.KindAnthropic, Tokens: tokens, At: now, Batch: true})
+		rec.CostUSD, rec.Unpriced = cost, !priced
 		// budgets pay for it; tokens a minute were not what the batch was bound by
 		err := x.g.o.Admission.Settle(detached(x.r), store.SettleRequest{ID: rec.RequestID, Account: rec.Account, Now: now, Zone: x.g.s.Zone,
 			Subjects: x.subjectList(), Used: store.Amount{USD: rec.CostUSD}, Record: rec})

@@ -3,6 +3,7 @@ package gateway
 import (
 	"sluice/shared/core"
 	"sluice/shared/directory"
+	"sluice/shared/pricing"
 	"sluice/shared/rawjson"
 	"sluice/shared/router"
 	"sluice/shared/store"
@@ -111,15 +112,16 @@ func (x *exchange) ask(acct *directory.Snapshot) (a store.Amount) {
 	routed := router.Resolve(&acct.Account, list, x.name)
 	for i := range list {
 		if n := list[i].Node; !n.Disabled && router.Serves(n, routed) {
-			a.USD = max(a.USD, x.price(router.SentModel(n, routed)))
+			a.USD = max(a.USD, x.price(router.SentModel(n, routed), n.Kind))
 		}
 	}
 	return a
 }
 
 // price is the estimate in micro-USD with a model, 0 where that has no price.
-func (x *exchange) price(model string) int64 {
-	usd, _ := x.g.o.Prices.Cost(model, core.Tokens{Input: x.inputTokens(), Output: x.outputTokens()}, x.g.o.Now())
+func (x *exchange) price(model string, kind core.Kind) int64 {
+	usd, _ := x.g.o.Prices.CostOf(pricing.Use{Model: model, Kind: kind, At: x.g.o.Now(),
+		Tokens: core.Tokens{Input: x.inputTokens(), Output: x.outputTokens()}})
 	return usd
 }
 

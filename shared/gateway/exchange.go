@@ -65,6 +65,7 @@ type exchange struct {
 	trial    bool           // the attempt is a failed node's trial
 	brief    bool           // one pass, and no failure counts against a node
 	fallback func()         // answers when no node did
+	kind     core.Kind      // of the node tried last
 	touched  []*health.Node // whose state may need saving
 	events   []core.Event   // to be told of
 	suspects []suspect

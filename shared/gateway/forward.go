@@ -259,7 +259,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // tryNode makes one attempt at a node.
 func (x *exchange) tryNode(n *directory.Node, s *health.Node, p *plan, try func(context.Context, *attempt) outcome) outcome {
 	x.rec.Attempts++
-	x.rec.Node, x.rec.NodeName, x.rec.UpstreamID = n.ID, n.Name, ""
+	x.rec.Node, x.rec.NodeName, x.rec.UpstreamID, x.kind = n.ID, n.Name, "", n.Kind
 	a := &attempt{x: x, node: n, state: s, plan: p}
 	x.rec.ServedModel = p.sent
 	a.began = x.since()

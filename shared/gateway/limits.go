@@ -9,6 +9,7 @@ import (
 
 	"sluice/shared/core"
 	"sluice/shared/directory"
+	"sluice/shared/pricing"
 	"sluice/shared/router"
 	"sluice/shared/store"
 )
@@ -151,7 +152,7 @@ func (x *exchange) storeAway(err error) error {
 func (x *exchange) settlement() store.SettleRequest {
 	rec := &x.rec
 	if rec.Tokens != (core.Tokens{}) {
-		cost, priced := x.g.o.Prices.Cost(rec.ServedModel, rec.Tokens, rec.EndedAt)
+		cost, priced := x.g.o.Prices.CostOf(pricing.Use{Model: rec.ServedModel, Kind: x.kind, Tokens: rec.Tokens, At: rec.EndedAt})
 		rec.CostUSD, rec.Unpriced = cost, !priced
 	}
 	r := store.SettleRequest{ID: rec.RequestID, Account: rec.Account, Now: x.g.o.Now(), Zone: x.g.s.Zone, Subjects: x.subjectList(), Used: used(rec), Record: *rec}

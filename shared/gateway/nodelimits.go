@@ -46,7 +46,7 @@ func (x *exchange) askNode(n *directory.Node, model string) (a store.Amount) {
 	}
 	a.Tokens = x.inputTokens() + x.outputTokens()
 	if n.Limits.USDDay+n.Limits.USDMonth > 0 {
-		a.USD = x.price(model)
+		a.USD = x.price(model, n.Kind)
 	}
 	return a
 }

@@ -5,7 +5,7 @@
 // instance at a time, with retries that the store remembers. A notice may be sent twice (when a process dies between the
 // service's answer and the store's), under the same delivery id; it is never lost before it is given up.
 //
-// The package is larger than others because it holds eight protocols side by side; each is small, and they share the
+// The package has more than 1,500 lines because it holds eight protocols side by side; each is small, and they share the
 // outbox, the bounds on text and the way failures are told.
 package notify
 
