@@ -362,6 +362,9 @@ func (c *call) deleteAccount() error {
 	if err := c.dropLogins(id); err != nil {
 		return err
 	}
+	if err := c.dropWatching(id); err != nil {
+		return err
+	}
 	if err := c.a.o.Usage.DeleteUsage(ctx, id); err != nil {
 		return err
 	}
@@ -428,7 +431,11 @@ func (c *call) putConfig() error {
 
 // target is the account a call acts on: account_id of the query, else the caller's own.
 func (c *call) target() (string, error) {
-	id := c.r.URL.Query().Get("account_id")
+	return c.targetOf(c.r.URL.Query().Get("account_id"))
+}
+
+// targetOf is the account with that id, "" for the caller's own, if the caller may act on it.
+func (c *call) targetOf(id string) (string, error) {
 	if id == "" || id == c.who.account {
 		return c.who.account, nil
 	}

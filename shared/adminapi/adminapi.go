@@ -20,6 +20,7 @@ import (
 	"sluice/shared/core"
 	"sluice/shared/directory"
 	"sluice/shared/health"
+	"sluice/shared/notify"
 	"sluice/shared/store"
 	"sluice/shared/web"
 )
@@ -41,13 +42,18 @@ type Options struct {
 	Kinds     []core.Kind // of nodes that can be made
 	Pool      Pool        // what speaks to Amazon Q; nil: the routes that need it answer 503
 	Docs      store.Docs  // where device logins are kept; nil: none can begin
-	AdminKey  core.Secret // ADMIN_API_KEY; empty: unset
-	Control   core.Secret // credential of commands on this machine; empty: none
-	PublicURL string
-	Defaults  Defaults
-	Version   string
-	Log       *slog.Logger
-	Now       func() time.Time
+	Checker   Checker     // tests nodes when a call asks for it; nil: that route answers 503
+	Events    Events      // hears of edits of nodes; nil: nobody does
+	Notify    *notify.Hub // of channels, subscriptions and alert rules; nil: their routes answer 503
+	// SweepEvery is how often all nodes are checked: a check older than twice that is shown as stale. 0: 5 minutes.
+	SweepEvery time.Duration
+	AdminKey   core.Secret // ADMIN_API_KEY; empty: unset
+	Control    core.Secret // credential of commands on this machine; empty: none
+	PublicURL  string
+	Defaults   Defaults
+	Version    string
+	Log        *slog.Logger
+	Now        func() time.Time
 }
 
 // Defaults are the gateway's settings that an account may override.
@@ -62,6 +68,11 @@ type API struct {
 	throttle *directory.Throttle // of logins
 	badKeys  *directory.Throttle
 	cop      *http.CrossOriginProtection
+
+	gate      *checkGate
+	trends    trends
+	badShares *directory.Throttle // unknown tokens of shares
+	views     *directory.Throttle // calls by token, good ones, too
 }
 
 // route is one path: a handler for each method.
@@ -74,6 +85,8 @@ type call struct {
 	r   *http.Request
 	who caller
 	id  string // what stood for {id} in the path
+
+	share *core.Share // by whose token it came, without a login; nil: it has one
 }
 
 // New makes the API.
@@ -81,7 +94,10 @@ func New(o Options) *API {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	a := &API{o: o, making: make(chan struct{}, 1), throttle: directory.NewThrottle(maxLogins, o.Now), badKeys: directory.NewThrottle(directory.MaxBadKeys, o.Now), cop: http.NewCrossOriginProtection()}
+	if o.SweepEvery == 0 {
+		o.SweepEvery = 5 * time.Minute
+	}
+	a := &API{o: o, gate: newCheckGate(), badShares: directory.NewThrottle(maxBadShares, o.Now), views: directory.NewThrottle(maxViews, o.Now), making: make(chan struct{}, 1), throttle: directory.NewThrottle(maxLogins, o.Now), badKeys: directory.NewThrottle(directory.MaxBadKeys, o.Now), cop: http.NewCrossOriginProtection()}
 	if u, err := url.Parse(o.PublicURL); err == nil && u.Host != "" {
 		// behind a proxy that changes Host, this is what browsers name as their origin; config has checked it
 		_ = a.cop.AddTrustedOrigin(u.Scheme + "://" + u.Host)
@@ -92,6 +108,7 @@ func New(o Options) *API {
 		"/admin/api/nodes/activate": {"POST": (*call).activateNode},
 		"/admin/api/nodes/disable":  {"POST": func(c *call) error { return c.switchNode(true) }},
 		"/admin/api/nodes/enable":   {"POST": func(c *call) error { return c.switchNode(false) }},
+		"/admin/api/nodes/check":    {"POST": (*call).checkNode},
 		"/admin/api/config":         {"GET": (*call).getConfig, "PUT": (*call).putConfig},
 		"/admin/api/keys":           {"GET": (*call).listKeys, "POST": (*call).createKey, "PUT": (*call).updateKey, "DELETE": (*call).deleteKey},
 		"/admin/api/keys/rotate":    {"POST": (*call).rotateKey},
@@ -111,6 +128,21 @@ func New(o Options) *API {
 		statsPath + "/api-keys":              {"GET": (*call).statsKeys},
 		statsPath + "/tokens":                {"GET": (*call).statsTokens},
 		statsPath + "/account-usage":         {"GET": (*call).statsUsage},
+
+		historyPath:                        {"GET": (*call).nodeHistory},
+		"/api/monitor/dashboard":           {"GET": (*call).showDashboard},
+		sharePath + "/{id}":                {"GET": (*call).sharedDashboard},
+		sharesPath:                         {"GET": (*call).listShares, "POST": (*call).createShare},
+		sharesPath + "/{id}":               {"DELETE": (*call).revokeShare},
+		notifyPath + "/channels":           {"GET": (*call).listChannels, "POST": (*call).createChannel},
+		notifyPath + "/channels/{id}":      {"PUT": (*call).updateChannel, "DELETE": (*call).deleteChannel},
+		notifyPath + "/subscriptions":      {"GET": (*call).listSubscriptions, "POST": (*call).subscribe},
+		notifyPath + "/subscriptions/{id}": {"PUT": (*call).updateSubscription, "DELETE": (*call).unsubscribe},
+		notifyPath + "/event-types":        {"GET": (*call).eventTypes},
+		notifyPath + "/test":               {"POST": (*call).testChannel},
+		notifyPath + "/history":            {"GET": (*call).notifyHistory},
+		rulesPath:                          {"GET": (*call).listRules, "POST": (*call).createRule},
+		rulesPath + "/{id}":                {"PUT": (*call).updateRule, "DELETE": (*call).deleteRule},
 	}
 	if o.Docs != nil {
 		a.logins = store.NewTable(o.Docs, store.KindLogin, o.Now, func(l *login) store.Meta {
@@ -120,26 +152,27 @@ func New(o Options) *API {
 	return a
 }
 
-// route finds the route of a path, and what stands for {id} in it.
-func (a *API) route(path string) (route, string, bool) {
+// route finds the route of a path: its pattern, and what stands for {id} in it.
+func (a *API) route(path string) (rt route, pattern, id string) {
 	if rt, ok := a.mux[path]; ok {
-		return rt, "", true
+		return rt, path, ""
 	}
 	parts := strings.Split(path, "/")
 	for i := len(parts) - 1; i >= max(3, len(parts)-2); i-- { // {id} is last, or before a verb
 		id := parts[i]
 		parts[i] = "{id}"
-		if rt, ok := a.mux[strings.Join(parts, "/")]; ok && id != "" && id != "{id}" {
-			return rt, id, true
+		pattern := strings.Join(parts, "/")
+		if rt, ok := a.mux[pattern]; ok && id != "" && id != "{id}" {
+			return rt, pattern, id
 		}
 		parts[i] = id
 	}
-	return nil, "", false
+	return nil, "", ""
 }
 
 // Handles reports whether the API or its pages serve the path.
 func Handles(path string) bool {
-	for _, p := range []string{"/admin", "/login", "/logout", "/api"} {
+	for _, p := range []string{"/admin", "/login", "/logout", "/api", "/monitor/share"} {
 		if path == p || strings.HasPrefix(path, p+"/") {
 			return path != "/api/hello"
 		}
@@ -165,6 +198,10 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.page(w, r)
 		return
 	}
+	if strings.HasPrefix(r.URL.Path, monitorPath) {
+		a.sharePage(w, r)
+		return
+	}
 	h := w.Header()
 	h["Cache-Control"] = []string{"no-store"}
 	if rest, ok := strings.CutPrefix(r.URL.Path, apiKeysPath); ok && (rest == "" || rest[0] == '/') {
@@ -178,8 +215,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	rt, id, ok := a.route(r.URL.Path)
-	if !ok {
+	rt, pattern, id := a.route(r.URL.Path)
+	if rt == nil {
 		WriteError(w, r, core.E(core.CodeNotFound, "no such endpoint"))
 		return
 	}
@@ -195,7 +232,12 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := &call{a: a, w: w, r: r, id: id}
-	err := a.identify(c)
+	var err error
+	if token, ok := shareToken(r, pattern, id); ok {
+		err = c.enterByShare(token, pattern)
+	} else {
+		err = a.identify(c)
+	}
 	if err == nil {
 		err = serve(c)
 	}
@@ -247,6 +289,9 @@ func WriteError(w http.ResponseWriter, r *http.Request, e *core.Error) {
 	body := map[string]string{"error": e.Message}
 	if olderPool(r.URL.Path) {
 		body["detail"] = e.Message
+	}
+	if e.Kind == errNoShare.Kind {
+		body["code"] = e.Kind
 	}
 	writeJSON(w, e.Code.Status(), body)
 }

@@ -108,7 +108,7 @@ func TestExamplesOfTheDocument(t *testing.T) {
 		}
 		ran++
 	}
-	if ran < 11 {
+	if ran < 21 {
 		t.Errorf("only %d commands were run: the document lost them, or this test its eyes", ran)
 	}
 }

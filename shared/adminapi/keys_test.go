@@ -318,7 +318,7 @@ func TestBadKeysAreThrottled(t *testing.T) {
 	w.Want(401, "GET", "/admin/api/nodes", "", "x-admin-key", "wrong-admin-key-000")
 }
 
-// TestCostInLogs: dollars where there is a price, null where there is none.
+// TestCostInLogs: dollars where there is a price, null where there is none; sums tell how many requests they leave out.
 func TestCostInLogs(t *testing.T) {
 	w := start(t)
 	w.ask(proxyKey)
@@ -333,5 +333,14 @@ func TestCostInLogs(t *testing.T) {
 	used := logs[1]["input_tokens"].(float64)*3 + logs[1]["output_tokens"].(float64)*15
 	if got, _ := logs[1]["cost_usd"].(float64); got != used/1e6 || got == 0 {
 		t.Errorf("cost %v, want %v", logs[1]["cost_usd"], used/1e6)
+	}
+	for target, want := range map[string][2]any{ // cost, unpriced requests
+		"/api/usage/summary":                           {used / 1e6, 1.0},
+		"/api/usage/summary?model_id=mystery":          {nil, 1.0},
+		"/api/usage/summary?from=2099-01-01T00:00:00Z": {0.0, 0.0},
+	} {
+		if sum := w.admin(200, "GET", target, "").JSON(); sum["total_cost_usd"] != want[0] || sum["unpriced_requests"] != want[1] {
+			t.Errorf("%s: %v, want a cost of %v and %v unpriced", target, sum, want[0], want[1])
+		}
 	}
 }

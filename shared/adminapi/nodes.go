@@ -24,12 +24,38 @@ func (c *call) listNodes() error {
 }
 
 // nodesOf is the account whose nodes the call is about.
-func (c *call) nodesOf() (string, error) {
+func (c *call) nodesOf() (string, error) { return c.managed(c.r.URL.Query().Get("account_id")) }
+
+// managed is the account with that id, "" for the caller's own, if the caller may manage its nodes and what belongs to them.
+func (c *call) managed(id string) (string, error) {
 	if !c.who.nodes {
 		return "", core.E(core.CodeForbidden, "this key may not manage nodes")
 	}
-	return c.target()
+	return c.targetOf(id)
 }
+
+// owned reads a document that the path or the body names. For anyone else's, and for an id that no document of ours can
+// have, it answers as if there were none.
+func owned[T any](c *call, t *store.Table[T], id string, missing error, account func(*T) string) (T, error) {
+	var none T
+	if !c.who.nodes {
+		return none, core.E(core.CodeForbidden, "this key may not manage nodes")
+	}
+	if len(id) > maxID || id == "" || strings.Trim(id, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		return none, missing
+	}
+	r, err := t.Get(c.r.Context(), id)
+	if store.Missing(err) || err == nil && !c.who.admin && account(&r.Value) != c.who.account {
+		return none, missing
+	}
+	if err != nil {
+		return none, err
+	}
+	return r.Value, nil
+}
+
+// maxID bounds the ids that are looked up.
+const maxID = 64
 
 // nodeInput is the body of create and update. On update a missing field changes nothing, and so does an empty name;
 // an empty api_key removes the credential, an empty wire, auth_header, api, region or profile_arn, and of an amazonq node an
@@ -89,6 +115,7 @@ func (c *call) createNode() error {
 	if _, err := c.a.o.Tables.Nodes.Create(c.r.Context(), n); err != nil {
 		return err
 	}
+	c.added(&n)
 	return c.created(map[string]string{"id": n.ID})
 }
 
@@ -240,6 +267,7 @@ func (c *call) updateNode() error {
 	if err := c.nodeChanged(&old, &r.Value); err != nil {
 		return err
 	}
+	c.edited(&old, &r.Value)
 	return c.ok(map[string]string{"id": old.ID})
 }
 
@@ -249,6 +277,13 @@ func (c *call) nodeChanged(old, now *core.Node) error {
 	if now.BaseURL == old.BaseURL && now.Credential == old.Credential && now.Wire == old.Wire && now.AuthHeader == old.AuthHeader &&
 		now.API == old.API && now.Region == old.Region && now.Profile == old.Profile {
 		return nil
+	}
+	_, err := c.a.o.Tables.Checks.Update(c.r.Context(), now.ID, func(k *core.NodeCheck) error {
+		k.Last = core.HealthCheck{}
+		return nil
+	})
+	if err != nil && !store.Missing(err) {
+		return err
 	}
 	return c.a.o.Health.Clear(c.r.Context(), now.ID, now.Account)
 }
@@ -269,6 +304,10 @@ func (c *call) removeNode(n *core.Node) error {
 	if err := c.dropNode(n.ID); err != nil {
 		return err
 	}
+	if err := c.dropDays(n); err != nil {
+		return err
+	}
+	c.emit(core.EventNodeDeleted, n, "The node was deleted.")
 	_, err := c.a.o.Tables.Accounts.Update(c.r.Context(), n.Account, func(a *core.Account) error {
 		if a.ActiveNode == n.ID {
 			a.ActiveNode = ""
@@ -292,7 +331,13 @@ func (c *call) dropNode(id string) error {
 	} else if err := c.a.o.Tables.Tokens.Delete(c.r.Context(), id); err != nil && !store.Missing(err) {
 		return err
 	}
-	return c.a.o.Health.Forget(c.r.Context(), id)
+	if err := c.a.o.Health.Forget(c.r.Context(), id); err != nil {
+		return err
+	}
+	if err := c.a.o.Tables.Checks.Delete(c.r.Context(), id); err != nil && !store.Missing(err) {
+		return err
+	}
+	return nil
 }
 
 type idInput struct {
@@ -308,7 +353,7 @@ func (c *call) activateNode() error {
 	if in.ID == nil {
 		return bad("id is required; an empty one clears the active node")
 	}
-	account, id := "", strings.TrimSpace(*in.ID)
+	account, name, id := "", "", strings.TrimSpace(*in.ID)
 	if id == "" {
 		a, err := c.nodesOf()
 		if err != nil {
@@ -320,16 +365,30 @@ func (c *call) activateNode() error {
 		if err != nil {
 			return err
 		}
-		account = n.Account
+		account, name = n.Account, n.Name
 	}
+	before := ""
 	_, err := c.a.o.Tables.Accounts.Update(c.r.Context(), account, func(a *core.Account) error {
-		a.ActiveNode = id
+		before, a.ActiveNode = a.ActiveNode, id
 		return nil
 	})
 	if err != nil {
 		return err
 	}
+	if before != id {
+		c.tell(switchedTo(account, id, name))
+	}
 	return c.ok(map[string]string{"active": id})
+}
+
+// switchedTo is the event of an activation; id is empty when it ended.
+func switchedTo(account, id, name string) core.Event {
+	e := core.Event{Type: core.EventNodeSwitched, Account: account, Subject: "account " + account, Node: id, Name: name,
+		Text: "The node was activated: requests go to it first."}
+	if id == "" {
+		e.Text = "No node is activated any more: requests go by weight."
+	}
+	return e
 }
 
 // switchNode disables or enables a node. Enabling forgives what it failed before.
@@ -342,12 +401,17 @@ func (c *call) switchNode(disable bool) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.a.o.Tables.Nodes.Update(c.r.Context(), n.ID, func(n *core.Node) error {
+	var before core.Node
+	r, err := c.a.o.Tables.Nodes.Update(c.r.Context(), n.ID, func(n *core.Node) error {
+		before = *n
 		n.Disabled, n.UpdatedAt = disable, c.a.o.Now().UTC()
 		return nil
 	})
 	if err != nil {
 		return err
+	}
+	if before.Disabled != disable {
+		c.edited(&before, &r.Value)
 	}
 	if disable {
 		return c.ok(map[string]string{"disabled": n.ID})

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"sluice/shared/core"
-	"sluice/shared/store"
 )
 
 // nodeView is a node as lists show it: the fields of Guide A's API beside our own. The credential never leaves.
@@ -31,7 +30,9 @@ type nodeView struct {
 	HealthModel   string            `json:"health_check_model"`
 	Active        bool              `json:"active"`
 	Disabled      bool              `json:"disabled"`
-	State         string            `json:"state"` // online, cooling, failed, disabled, or why it is blocked: login_needed, suspended
+	State         core.Condition    `json:"state"`       // of a blocked node why it is: login_needed, suspended
+	StateSince    *time.Time        `json:"state_since"` // null where it never changed
+	StateReason   string            `json:"state_reason"`
 	Failed        bool              `json:"failed"`
 	CoolingUntil  *time.Time        `json:"cooling_until,omitempty"`
 	FailStreak    int               `json:"fail_streak"`
@@ -53,80 +54,40 @@ type nodeView struct {
 	LastPingMS    *int64            `json:"last_ping_ms"`
 	LastPingError string            `json:"last_ping_error"`
 	LastCheckAt   *time.Time        `json:"last_health_check_at"`
+
+	CacheReadRatio *float64 `json:"cache_read_ratio"`   // share of all input tokens, 0 to 1; null before the first
+	FirstByteEWMA  *float64 `json:"first_byte_ewma_ms"` // this and error_rate (0 to 1) as this process sees it; null: nothing yet
+	ErrorRate      *float64 `json:"error_rate"`
 }
 
 func (c *call) nodeViews(account string) ([]nodeView, error) {
-	ctx, t := c.r.Context(), c.a.o.Tables
-	acct, err := t.Accounts.Get(ctx, account)
+	w, err := c.watch(account)
 	if err != nil {
 		return nil, err
-	}
-	rows, err := t.Nodes.All(ctx, account)
-	if err != nil {
-		return nil, err
-	}
-	nodes := make([]core.Node, len(rows))
-	for i := range rows {
-		nodes[i] = rows[i].Value
-	}
-	store.SortNodes(nodes)
-	ids := make([]string, len(nodes))
-	for i := range nodes {
-		ids[i] = nodes[i].ID
-	}
-	if err := c.a.o.Health.Reload(ctx, account, ids); err != nil { // other instances may have learnt more
-		return nil, err
-	}
-	sums, err := c.a.o.Usage.Sums(ctx, store.UsageFilter{Account: account}, store.GroupNode)
-	if err != nil {
-		return nil, err
-	}
-	used := make(map[string]core.UsageSum, len(sums))
-	for _, s := range sums {
-		used[s.Group] = s
 	}
 	now := c.a.o.Now()
-	views := make([]nodeView, 0, len(nodes))
-	for _, n := range nodes {
+	views := make([]nodeView, 0, len(w.nodes))
+	for i := range w.nodes {
+		n := &w.nodes[i]
 		v := nodeView{ID: n.ID, AccountID: n.Account, Name: n.Name, Kind: n.Kind, BaseURL: n.BaseURL, HasAPIKey: n.Credential != "",
 			Weight: n.Weight, Models: n.Models, ModelMap: n.ModelMap, Limits: viewLimits(n.Limits), Wire: n.Wire, AuthHeader: n.AuthHeader,
 			API: n.API, Region: n.Region, Profile: n.Profile, Notes: n.Notes, HealthMethod: n.HealthMethod,
-			HealthModel: n.HealthModel, Active: n.ID == acct.Value.ActiveNode, Disabled: n.Disabled, CreatedAt: n.CreatedAt, UpdatedAt: n.UpdatedAt}
+			HealthModel: n.HealthModel, Active: n.ID == w.account.ActiveNode, Disabled: n.Disabled, CreatedAt: n.CreatedAt, UpdatedAt: n.UpdatedAt}
 		switch {
 		case n.Kind == core.KindOpenAI && n.Wire == "":
 			v.Wire = "chat"
 		case n.Kind == core.KindAmazonQ && n.API == "":
 			v.API = "q"
 		}
-		v.health(c.a.o.Health.Node(ctx, n.ID, n.Account).State(), now)
-		v.usage(used[n.ID])
+		h := c.a.o.Health.Node(c.r.Context(), n.ID, n.Account)
+		is, since, reason := c.condition(n, h.State(), w.checks[n.ID], &w.account)
+		v.State, v.StateSince, v.StateReason = is, momentOf(since), reason
+		v.health(h.State(), now)
+		v.checked(w.checks[n.ID], h.Meter(), w.used[n.ID].Tokens)
+		v.usage(w.used[n.ID])
 		views = append(views, v)
 	}
 	return views, nil
-}
-
-func (v *nodeView) health(s *core.NodeState, now time.Time) {
-	v.State = "online"
-	if s != nil {
-		v.Failed, v.FailStreak, v.LastError = s.Failed, s.FailStreak, s.LastError
-		if !s.LastErrAt.IsZero() {
-			at := s.LastErrAt.UTC()
-			v.LastErrorAt = &at
-		}
-		for _, until := range s.Cooling {
-			if until = until.UTC(); until.After(now) && (v.CoolingUntil == nil || until.After(*v.CoolingUntil)) {
-				v.CoolingUntil, v.State = &until, "cooling"
-			}
-		}
-	}
-	switch {
-	case v.Disabled:
-		v.State = "disabled"
-	case s != nil && s.Blocked != "":
-		v.State = s.Blocked
-	case v.Failed:
-		v.State = "failed"
-	}
 }
 
 func (v *nodeView) usage(s core.UsageSum) {

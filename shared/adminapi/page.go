@@ -68,7 +68,7 @@ func adminPage(version, logout string, who caller, nodes []nodeView) string {
 `)
 		for _, n := range nodes {
 			m.add(`<tr><td>%s</td><td>%s</td><td>%s</td><td>%s</td><td>%s</td><td>%s</td></tr>
-`, n.ID, n.Name, string(n.Kind), n.BaseURL, strconv.Itoa(n.Weight), n.State)
+`, n.ID, n.Name, string(n.Kind), n.BaseURL, strconv.Itoa(n.Weight), string(n.State))
 		}
 		m.add(`</tbody></table>`)
 	}

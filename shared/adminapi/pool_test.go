@@ -47,8 +47,9 @@ type pool struct {
 	box    *seal.Box
 	health *health.Tracker
 	q      *fakeQ
-	mu     sync.Mutex
-	now    time.Time
+	watching
+	mu  sync.Mutex
+	now time.Time
 }
 
 // fakeQ is a Pool that answers what the test says.
@@ -149,12 +150,13 @@ func newPoolOver(t *testing.T, with *fakeQ, docs func(store.Docs) store.Docs) *p
 	}
 	admin := core.NewSecret(poolAdmin)
 	log := slog.New(slog.DiscardHandler)
-	p.health = health.New(health.Options{States: p.tables.States, Log: log})
+	p.health = health.New(health.Options{States: p.tables.States, Log: log, Now: p.clock})
 	o := adminapi.Options{Tables: p.tables, Usage: p.store, Box: p.box, Kinds: []core.Kind{core.KindAnthropic, core.KindOpenAI, core.KindAmazonQ}, AdminKey: admin, Log: log, Now: p.clock,
 		Docs: over, Health: p.health, Directory: directory.New(directory.Options{Tables: p.tables, Generations: p.store, Box: p.box, AdminKey: admin, Now: p.clock})}
 	if with != nil {
 		o.Pool = with
 	}
+	p.watch(&o, over)
 	p.h = web.Wrap(adminapi.New(o), web.Options{Log: log, Error: adminapi.WriteError, Draining: &web.Drain{}})
 	return p
 }

@@ -148,12 +148,13 @@ func (c *call) freshState(n *core.Node) (*core.NodeState, error) {
 	return c.state(n), nil
 }
 
-// viewPools shows nodes, of which used tells by id what they were used for.
-func (c *call) viewPools(nodes []core.Node, used map[string]core.UsageSum) ([]poolView, error) {
+// viewPools shows nodes, of which used tells by id what they were used for, and checks how they were seen last.
+func (c *call) viewPools(nodes []core.Node, used map[string]core.UsageSum, checks map[string]*core.NodeCheck) ([]poolView, error) {
 	views := make([]poolView, 0, len(nodes))
 	for i := range nodes {
 		n := &nodes[i]
 		v := viewPool(n, c.state(n), used[n.ID], c.a.o.Now())
+		v.checked(checks[n.ID])
 		if i < maxLastUsed && used[n.ID].Requests > 0 {
 			at, err := c.lastUsed(n)
 			if err != nil {
@@ -192,6 +193,17 @@ func viewPool(n *core.Node, s *core.NodeState, used core.UsageSum, now time.Time
 		v.RecoverAt = &until
 	}
 	return v
+}
+
+// checked shows the last health check. What clients' requests met is told in its place where that is known.
+func (v *poolView) checked(last *core.NodeCheck) {
+	if last == nil || last.Last.At.IsZero() {
+		return
+	}
+	v.LastCheck = momentOf(last.Last.At)
+	if !last.Last.OK && v.CheckError == nil {
+		v.CheckError = orNull(last.Last.Error)
+	}
 }
 
 func orNull(s string) *string {
@@ -235,7 +247,11 @@ func (c *call) listPool() error {
 	if err != nil {
 		return err
 	}
-	views, err := c.viewPools(nodes, used)
+	checks, err := c.checks(c.r.Context(), account)
+	if err != nil {
+		return err
+	}
+	views, err := c.viewPools(nodes, used, checks)
 	if err != nil {
 		return err
 	}
@@ -265,7 +281,13 @@ func (c *call) onePool(n core.Node) (poolView, core.UsageSum, error) {
 	if len(sums) > 0 {
 		used[n.ID] = sums[0]
 	}
-	views, err := c.viewPools([]core.Node{n}, used)
+	checks := make(map[string]*core.NodeCheck, 1)
+	if last, err := c.a.o.Tables.Checks.Get(c.r.Context(), n.ID); err == nil {
+		checks[n.ID] = &last.Value
+	} else if !store.Missing(err) {
+		return poolView{}, core.UsageSum{}, err
+	}
+	views, err := c.viewPools([]core.Node{n}, used, checks)
 	if err != nil {
 		return poolView{}, core.UsageSum{}, err
 	}
@@ -387,6 +409,7 @@ func (c *call) takeSeeded(have *core.Node, in *poolInput, warning string) error 
 	if err := c.nodeChanged(have, &r.Value); err != nil {
 		return err
 	}
+	c.edited(have, &r.Value)
 	return c.answerPool(r.Value, warning)
 }
 
@@ -400,7 +423,9 @@ func (c *call) makePool(account string, in *poolInput) (core.Node, error) {
 	if err != nil {
 		return n, err
 	}
-	_, err = c.a.o.Tables.Nodes.Create(c.r.Context(), n)
+	if _, err = c.a.o.Tables.Nodes.Create(c.r.Context(), n); err == nil {
+		c.added(&n)
+	}
 	return n, err
 }
 
@@ -453,6 +478,7 @@ func (c *call) updatePool() error {
 			}
 		}
 	}
+	c.edited(&old, &r.Value)
 	return c.answerPool(r.Value, warning)
 }
 

@@ -48,11 +48,11 @@ func (c *call) refreshNode(n core.Node) (time.Duration, error) {
 // poolStatsView is a node in detail.
 type poolStatsView struct {
 	poolView
-	Success      int64      `json:"success_requests"`
-	InputTokens  int64      `json:"input_tokens"` // all classes
-	OutputTokens int64      `json:"output_tokens"`
-	State        string     `json:"state"` // as /admin/api/nodes tells it
-	Token        *TokenInfo `json:"token_info"`
+	Success      int64          `json:"success_requests"`
+	InputTokens  int64          `json:"input_tokens"` // all classes
+	OutputTokens int64          `json:"output_tokens"`
+	State        core.Condition `json:"state"` // as /admin/api/nodes tells it
+	Token        *TokenInfo     `json:"token_info"`
 }
 
 func (c *call) poolStats() error {
@@ -65,9 +65,11 @@ func (c *call) poolStats() error {
 		return err
 	}
 	v := poolStatsView{poolView: view, Success: used.Success, InputTokens: used.Tokens.TotalInput(), OutputTokens: used.Tokens.Output}
-	full := nodeView{Disabled: n.Disabled}
-	full.health(c.state(&n), c.a.o.Now())
-	v.State = full.State
+	acct, err := c.a.o.Tables.Accounts.Get(c.r.Context(), n.Account)
+	if err != nil {
+		return err
+	}
+	v.State, _, _ = c.condition(&n, c.state(&n), nil, &acct.Value)
 	if p := c.a.o.Pool; p != nil {
 		info, err := p.TokenInfo(c.r.Context(), n)
 		if err != nil {

@@ -346,7 +346,10 @@ func (c *call) nodeOfLogin(l *login) (*core.Node, error) {
 func (c *call) finishLogin(logins *store.Table[login], l *login) error {
 	ctx := c.r.Context()
 	if !l.Done {
-		if _, err := c.a.o.Tables.Nodes.Create(ctx, *l.Node); err != nil && !errors.Is(err, store.ErrExists) {
+		switch _, err := c.a.o.Tables.Nodes.Create(ctx, *l.Node); {
+		case err == nil:
+			c.added(l.Node)
+		case !errors.Is(err, store.ErrExists):
 			return err
 		}
 		if _, err := logins.Update(ctx, l.ID, func(l *login) error { l.Done = true; return nil }); err != nil && !store.Missing(err) {

@@ -58,7 +58,8 @@ func queryInt(q url.Values, name string, def, lo, hi int) (int, error) {
 	return n, nil
 }
 
-// sumView is a sum of usage. Costs are null until prices are known: an unpriced model is never free.
+// sumView is a sum of usage. CostUSD leaves unpriced requests out, and is null where there are no others: no price is not
+// free.
 type sumView struct {
 	AccountID    string   `json:"account_id,omitempty"`
 	ModelID      string   `json:"model_id,omitempty"`
@@ -75,11 +76,16 @@ type sumView struct {
 	CacheWrite5m int64    `json:"cache_write_5m_tokens"`
 	CacheWrite1h int64    `json:"cache_write_1h_tokens"`
 	CostUSD      *float64 `json:"total_cost_usd"`
+	Unpriced     int64    `json:"unpriced_requests"`
 }
 
 func viewSum(s core.UsageSum) sumView {
-	return sumView{Requests: s.Requests, Success: s.Success, Estimated: s.Estimated, InputTokens: s.Tokens.TotalInput(), OutputTokens: s.Tokens.Output,
-		Uncached: s.Tokens.Input, CacheRead: s.Tokens.CacheRead, CacheWrite5m: s.Tokens.CacheWrite5m, CacheWrite1h: s.Tokens.CacheWrite1h}
+	v := sumView{Requests: s.Requests, Success: s.Success, Estimated: s.Estimated, InputTokens: s.Tokens.TotalInput(), OutputTokens: s.Tokens.Output,
+		Uncached: s.Tokens.Input, CacheRead: s.Tokens.CacheRead, CacheWrite5m: s.Tokens.CacheWrite5m, CacheWrite1h: s.Tokens.CacheWrite1h, Unpriced: s.Unpriced}
+	if s.Unpriced == 0 || s.Unpriced < s.Requests {
+		v.CostUSD = new(dollars(s.CostUSD))
+	}
+	return v
 }
 
 func (c *call) usageSummary() error {
@@ -96,7 +102,7 @@ func (c *call) usageSummary() error {
 		return err
 	}
 	if by == store.GroupNone {
-		v := sumView{}
+		v := viewSum(core.UsageSum{})
 		if len(sums) > 0 {
 			v = viewSum(sums[0])
 		}

@@ -1,6 +1,7 @@
 package adminapi_test
 
 import (
+	"math"
 	"net/url"
 	"reflect"
 	"slices"
@@ -30,6 +31,10 @@ func TestUsageSummary(t *testing.T) {
 	w.node("beta-proxy-key-4567", "b", w.up.URL, 1)
 	w.used(proxyKey, 2)
 	w.used("beta-proxy-key-4567", 3)
+	one := w.admin(200, "GET", "/api/usage/logs?limit=1", "").List("logs")[0]["cost_usd"].(float64)
+	if one < 0.00007 || one > 0.00008 { // 10 tokens at $3, 2 at $0.30 and 3 at $15 a million
+		t.Errorf("a request costs %v", one)
+	}
 	for _, c := range []struct {
 		reason, target string
 		requests       float64
@@ -46,7 +51,7 @@ func TestUsageSummary(t *testing.T) {
 	} {
 		got := w.admin(200, "GET", c.target, "").JSON()
 		want := map[string]any{"total_requests": c.requests, "success_requests": c.requests, "total_input_tokens": 12 * c.requests, "total_output_tokens": 3 * c.requests,
-			"total_cost_usd": nil, "account_id": c.account}
+			"total_cost_usd": math.Round(c.requests*one*1e6) / 1e6, "unpriced_requests": 0.0, "account_id": c.account}
 		for f, v := range want {
 			if got[f] != v {
 				t.Errorf("%s: %s is %v, want %v", c.reason, f, got[f], v)
@@ -55,15 +60,16 @@ func TestUsageSummary(t *testing.T) {
 	}
 	for by, field := range map[string]string{"model": "model_id", "node": "node_id", "key": "key_id", "account": "account_id", "hour": "hour"} {
 		list := w.admin(200, "GET", "/api/usage/summary?group_by="+by, "").List("summaries")
-		var n float64
+		var n, usd float64
 		for _, s := range list {
 			n += s["total_requests"].(float64)
+			usd += s["total_cost_usd"].(float64)
 			if s[field] == nil {
 				t.Errorf("group_by=%s: a sum without %s: %v", by, field, s)
 			}
 		}
-		if n != 5 {
-			t.Errorf("group_by=%s sums to %v requests", by, n)
+		if n != 5 || math.Abs(usd-5*one) > 1e-9 {
+			t.Errorf("group_by=%s sums to %v requests of $%v", by, n, usd)
 		}
 		if by == "account" && (len(list) != 2 || list[0]["account_id"] != beta) {
 			t.Errorf("the largest is not first: %v", list)
