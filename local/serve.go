@@ -25,10 +25,8 @@ import (
 )
 
 const (
-	refreshEvery  = time.Minute
-	maintainEvery = 10              // of those
-	afterDrain    = 3 * time.Second // for handlers to end their streams once told to
-	lastBytes     = time.Second     // for the ends of answers whose handlers have returned
+	afterDrain = 3 * time.Second // for handlers to end their streams once told to
+	lastBytes  = time.Second     // for the ends of answers whose handlers have returned
 )
 
 // gcPercent lets the heap grow to five times what is live before it is collected. What is live is small (some 10 MiB, 40
@@ -51,7 +49,8 @@ func serve(c *config.Config, stderr io.Writer) (err error) {
 	opening, giveUp := context.WithCancelCause(context.Background())
 	defer giveUp(nil)
 	opened := listen(signals, giveUp)
-	app, err := boot.Open(opening, boot.Options{Config: c, Openers: openers, Old: oldDatabases, Log: log, Version: versionText(), Access: lines, Control: control})
+	app, err := boot.Open(opening, boot.Options{Config: c, Openers: openers, Old: oldDatabases, Log: log, Version: versionText(), Access: lines, Control: control, CLI: true,
+		AWS: boot.AWSFromEnvironment(environ(os.Environ()))})
 	opened()
 	switch {
 	case opening.Err() != nil && err == nil:
@@ -88,7 +87,7 @@ func serve(c *config.Config, stderr io.Writer) (err error) {
 	announce(stderr, app, ln.Addr())
 
 	var wg sync.WaitGroup
-	wg.Go(func() { maintain(base, app) })
+	wg.Go(func() { tick(base, log, jobs(app, c)) })
 	failed := make(chan error, 1)
 	wg.Go(func() { failed <- srv.Serve(ln) })
 
@@ -101,7 +100,7 @@ func serve(c *config.Config, stderr io.Writer) (err error) {
 		log.Info("shutting down", "signal", s.String(), "grace", c.DrainTimeout.String())
 	}
 	drain(app, c.DrainTimeout, stop, signals)
-	stop(gateway.ErrDraining) // ends maintenance, too
+	stop(gateway.ErrDraining) // ends the jobs, too
 	closeServer(srv)
 	wg.Wait()
 	log.Info("stopped")
@@ -154,22 +153,6 @@ func drain(app *boot.App, grace time.Duration, stop context.CancelCauseFunc, sig
 	select {
 	case <-idle:
 	case <-timer.C:
-	}
-}
-
-func maintain(ctx context.Context, app *boot.App) {
-	t := time.NewTicker(refreshEvery)
-	defer t.Stop()
-	for n := 0; ; n++ {
-		if n%maintainEvery == 0 {
-			app.Maintain(ctx)
-		}
-		app.RefreshTokens(ctx)
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
 	}
 }
 

@@ -1,5 +1,5 @@
-// Command healthcheck is the Lambda function of the scheduler's jobs. Its event is {"job":"probe"}, sweep, refresh or
-// retention.
+// Command healthcheck is the Lambda function of the scheduler's jobs. Its event is {"job":"probe"}, sweep, refresh,
+// retention or notify.
 package main
 
 import (

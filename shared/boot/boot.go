@@ -21,6 +21,9 @@ import (
 	"sluice/shared/directory"
 	"sluice/shared/gateway"
 	"sluice/shared/health"
+	"sluice/shared/health/alerts"
+	"sluice/shared/health/probe"
+	"sluice/shared/notify"
 	"sluice/shared/router"
 	"sluice/shared/seal"
 	"sluice/shared/store"
@@ -56,6 +59,10 @@ type Options struct {
 	// Hosted says that nobody is ever on this machine, as on Lambda: published defaults never work, whatever the
 	// configuration says.
 	Hosted bool
+	// CLI lets health checks run the Claude CLI where it is on PATH: this is a server of the operator's own.
+	CLI bool
+	// AWS returns the process's own credentials, for notifications by SNS; nil: it has none.
+	AWS func(ctx context.Context) (notify.AWSCredentials, error)
 }
 
 // Part is what a process serves.
@@ -80,6 +87,9 @@ type App struct {
 
 	transports *upstream.Transports
 	tracker    *health.Tracker
+	checker    *probe.Checker
+	hub        *notify.Hub
+	alerts     *alerts.Watch
 	pool       *pool
 	usage      store.Usage
 	docs       store.Docs
@@ -131,7 +141,7 @@ func build(ctx context.Context, o *Options, opened Opened) (*App, error) {
 	c := o.Config
 	s := opened.Store
 	a := &App{Opened: opened, Drain: &web.Drain{}, log: o.Log, now: o.Now, usage: s, docs: s, leases: s, adminKey: c.AdminAPIKey, hosted: o.Hosted, administered: !c.AdminKey().IsZero(),
-		policy: router.Policy{FailThreshold: c.FailThreshold, TrialAfter: time.Duration(c.HealthInterval) * time.Second}}
+		policy: policyOf(c)}
 	a.Tables = store.NewTables(s, o.Now)
 	url, name := c.Store()
 	if err := a.prepare(ctx, o, url, name); err != nil {
@@ -140,20 +150,19 @@ func build(ctx context.Context, o *Options, opened Opened) (*App, error) {
 	dir := directory.New(directory.Options{Tables: a.Tables, Generations: s, Box: a.Box, AdminKey: c.AdminKey(),
 		Published:     []string{config.DefaultAdminKey, config.DefaultAdminKey2, config.DefaultProxyKey},
 		AllowDefaults: c.AllowDefaults && !o.Hosted, Now: o.Now, Log: o.Log})
-	a.tracker = health.New(health.Options{States: a.Tables.States, Log: o.Log})
-	a.transports = upstream.NewTransports(upstream.TransportOptions{
-		Policy: upstream.Policy{AllowPrivate: c.AllowPrivate.All, Allow: c.AllowPrivate.CIDRs}, HTTPSProxy: c.HTTPSProxy.Reveal(), NoProxy: c.NoProxy})
+	a.transports = upstream.NewTransports(upstream.TransportOptions{Policy: upstreamPolicy(c), HTTPSProxy: c.HTTPSProxy.Reveal(), NoProxy: c.NoProxy})
 	a.pool = newPool(a, c, s)
 	a.clients = map[core.Kind]upstream.Client{core.KindAnthropic: anthropic.New(a.transports), core.KindOpenAI: openai.New(a.transports),
 		core.KindAmazonQ: a.pool.client}
+	a.heal(o, s)
 	gw := gateway.New(gateway.Options{
-		Settings: gateway.Settings{RetryMax: c.RetryMax, FailThreshold: c.FailThreshold, TrialAfter: time.Duration(c.HealthInterval) * time.Second,
+		Settings: gateway.Settings{RetryMax: c.RetryMax, FailThreshold: c.FailThreshold, TrialAfter: a.policy.TrialAfter, SlowFirstByte: c.SlowFirstByte, ErrorRate: c.MaxErrorRate,
 			MaxBody: c.MaxBodyBytes, MaxBodyMemory: c.MaxBodyMemory, StreamSilence: c.StreamSilence, AnswerTimeout: c.AnswerTimeout, Zone: c.LimitsZone.OrUTC(), PublicURL: c.PublicURL},
 		Directory: dir, Health: a.tracker, Admission: s, Tables: a.Tables, Box: a.Box, Log: o.Log, Now: o.Now,
-		Upstreams: a.clients,
+		Upstreams: a.clients, Events: a.hub,
 	})
 	api := adminapi.New(adminapi.Options{Tables: a.Tables, Usage: s, Directory: dir, Health: a.tracker, Box: a.Box, Kinds: []core.Kind{core.KindAnthropic, core.KindOpenAI, core.KindAmazonQ},
-		Pool: a.pool, Docs: s,
+		Pool: a.pool, Docs: s, Checker: a.checker, Events: a.hub, Notify: a.hub, SweepEvery: time.Duration(c.SweepInterval) * time.Minute,
 		AdminKey: c.AdminKey(), Control: o.Control, PublicURL: c.PublicURL, Version: o.Version, Log: o.Log, Now: o.Now,
 		Defaults: adminapi.Defaults{Retries: c.RetryMax, FailLimit: c.FailThreshold, HealthSec: c.HealthInterval}})
 	var access *web.AccessLog

@@ -3,6 +3,10 @@ package boot
 import (
 	"context"
 	"slices"
+	"time"
+
+	"sluice/shared/core"
+	"sluice/shared/health/probe"
 )
 
 // JobReport is what a job did, for the caller of a function.
@@ -10,12 +14,16 @@ type JobReport struct {
 	Job       string `json:"job"`
 	Checked   int    `json:"checked,omitempty"`   // nodes
 	Recovered int    `json:"recovered,omitempty"` // of those: failed before, not any more
-	Left      int    `json:"left,omitempty"`      // nodes that the next one begins with: time was up
+	Left      int    `json:"left,omitempty"`      // nodes or notices that the next one begins with: time was up, or they are not due
 	Elsewhere bool   `json:"elsewhere,omitempty"` // another instance is at it
+	Sent      int    `json:"sent,omitempty"`      // notices
+	GivenUp   int    `json:"given_up,omitempty"`  // notices
+	Raised    int    `json:"raised,omitempty"`    // alerts
+	Ended     int    `json:"ended,omitempty"`     // alerts
 }
 
 // JobNames are the jobs of the scheduler.
-func JobNames() []string { return []string{"probe", "refresh", "retention", "sweep"} }
+func JobNames() []string { return []string{"notify", "probe", "refresh", "retention", "sweep"} }
 
 // job returns how a job is run, nil for one that is unknown.
 func job(name string) func(*App, context.Context) (JobReport, error) {
@@ -24,9 +32,58 @@ func job(name string) func(*App, context.Context) (JobReport, error) {
 		return nil
 	}
 	return []func(*App, context.Context) (JobReport, error){
+		(*App).Notify,
 		(*App).Probe,
 		func(a *App, ctx context.Context) (JobReport, error) { a.RefreshTokens(ctx); return JobReport{}, nil },
 		func(a *App, ctx context.Context) (JobReport, error) { a.Maintain(ctx); return JobReport{}, nil },
 		(*App).Sweep,
 	}[i]
+}
+
+func probed(r probe.Report, err error) (JobReport, error) {
+	return JobReport{Checked: r.Checked, Recovered: r.Recovered, Left: r.Left, Elsewhere: r.Elsewhere}, err
+}
+
+// Probe checks the failed and the degraded nodes that are due, each by its own method, and brings back those that are well. A
+// round runs on one instance at a time. It ends with ctx; the next begins where it stopped.
+func (a *App) Probe(ctx context.Context) (JobReport, error) { return probed(a.checker.Probe(ctx)) }
+
+// ProbeDue is Probe for who calls it every second: it costs nothing while no node is due.
+func (a *App) ProbeDue(ctx context.Context) (JobReport, error) { return probed(a.checker.Tick(ctx)) }
+
+// Sweep checks all enabled nodes in the same way.
+func (a *App) Sweep(ctx context.Context) (JobReport, error) { return probed(a.checker.Sweep(ctx)) }
+
+// SweepDue is Sweep unless some instance swept less than about every ago.
+func (a *App) SweepDue(ctx context.Context, every time.Duration) (JobReport, error) {
+	return probed(a.checker.SweepDue(ctx, every))
+}
+
+// CheckNode asks one node now, for a person who wants to know. It takes up to 35 s.
+func (a *App) CheckNode(ctx context.Context, n core.Node) (core.HealthCheck, error) {
+	return a.checker.Check(ctx, n)
+}
+
+// Notify evaluates alert rules and sends what there is to tell.
+func (a *App) Notify(ctx context.Context) (JobReport, error) {
+	rep, err := a.Alerts(ctx)
+	sent, serr := a.Deliver(ctx)
+	rep.Sent, rep.GivenUp, rep.Left = sent.Sent, sent.GivenUp, sent.Left
+	rep.Elsewhere = rep.Elsewhere && sent.Elsewhere
+	if err == nil {
+		err = serr
+	}
+	return rep, err
+}
+
+// Deliver sends what is due of the notifications. It waits for nothing, so it is for every few seconds.
+func (a *App) Deliver(ctx context.Context) (JobReport, error) {
+	r, err := a.hub.Deliver(ctx)
+	return JobReport{Sent: r.Sent, GivenUp: r.Failed, Left: r.Left, Elsewhere: r.Held}, err
+}
+
+// Alerts evaluates the alert rules. It is for every minute.
+func (a *App) Alerts(ctx context.Context) (JobReport, error) {
+	r, err := a.alerts.Run(ctx)
+	return JobReport{Raised: r.Raised, Ended: r.Ended, Elsewhere: r.Elsewhere}, err
 }

@@ -19,6 +19,7 @@ import (
 	"sluice/shared/core"
 	"sluice/shared/gateway"
 	"sluice/shared/logging"
+	"sluice/shared/notify"
 	"sluice/shared/web"
 )
 
@@ -55,6 +56,7 @@ type FunctionOptions struct {
 	References References // nil: values are taken as they stand
 	Output     io.Writer  // gets log and access log
 	Version    string
+	AWS        func(ctx context.Context) (notify.AWSCredentials, error) // see Options
 }
 
 // Function is a process on Lambda. It opens the App in the init phase and keeps it. When that fails it serves all the same:
@@ -167,7 +169,7 @@ func (f *Function) build(ctx context.Context) (*App, error) {
 			return o, err
 		}
 	}
-	a, err := Open(ctx, Options{Config: c, Openers: openers, Log: f.log, Version: f.o.Version, Access: f.o.Output, Part: f.o.Part, Hosted: true})
+	a, err := Open(ctx, Options{Config: c, Openers: openers, Log: f.log, Version: f.o.Version, Access: f.o.Output, Part: f.o.Part, Hosted: true, AWS: f.o.AWS})
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +262,7 @@ func (f *Function) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Job runs a job of the scheduler: {"job":"probe"}, sweep, refresh or retention. It ends hardStop before the deadline of
+// Job runs a job of the scheduler: {"job":"probe"}, sweep, refresh, retention or notify. It ends hardStop before the deadline of
 // ctx; what is left is done by the next one. The error is for the platform, which counts it; the log has what it does not
 // tell.
 func (f *Function) Job(ctx context.Context, event json.RawMessage) (out JobReport, err error) {
@@ -292,6 +294,7 @@ func (f *Function) Job(ctx context.Context, event json.RawMessage) (out JobRepor
 	if err != nil {
 		return out, fmt.Errorf("job %s: %w", in.Job, err)
 	}
-	f.log.Info("job done", "job", out.Job, "checked", out.Checked, "recovered", out.Recovered, "left", out.Left, "elsewhere", out.Elsewhere)
+	f.log.Info("job done", "job", out.Job, "checked", out.Checked, "recovered", out.Recovered, "left", out.Left, "elsewhere", out.Elsewhere,
+		"sent", out.Sent, "given_up", out.GivenUp, "raised", out.Raised, "ended", out.Ended)
 	return out, nil
 }

@@ -59,6 +59,16 @@ type Config struct {
 	RetryMax       int `env:"PROXY_RETRY_MAX" envDefault:"3"`            // tries on one node
 	FailThreshold  int `env:"PROXY_FAIL_THRESHOLD" envDefault:"3"`       // counted failures in a row
 	HealthInterval int `env:"PROXY_HEALTH_INTERVAL_SEC" envDefault:"30"` // seconds until a failed node is tried again
+	SweepInterval  int `env:"HEALTH_ALL_INTERVAL_MIN" envDefault:"10"`   // minutes between checks of all nodes; 0: never
+
+	SlowFirstByte time.Duration `env:"AFFINITY_MAX_FIRST_BYTE" envDefault:"15s"` // mean beyond which sessions leave a node; 0: never
+	MaxErrorRate  float64       `env:"AFFINITY_MAX_ERROR_RATE" envDefault:"0.5"` // share, 0 to 1, beyond which they do; 0: never
+
+	Warmup         bool `env:"WARMUP_ENABLED" envDefault:"true"`
+	WarmupAttempts int  `env:"WARMUP_ATTEMPTS" envDefault:"2"`         // checks of a failed node before it comes back
+	WarmupTimeout  int  `env:"WARMUP_TIMEOUT_MS" envDefault:"17000"`   // of each
+	WarmupRequired int  `env:"WARMUP_REQUIRED_SUCCESS" envDefault:"1"` // of them
+	WarmupAtOnce   int  `env:"WARMUP_CONCURRENCY" envDefault:"1"`      // nodes
 
 	MaxBodyBytes   int64         `env:"MAX_BODY_BYTES" envDefault:"33554432"`   // of one request, decoded
 	MaxBodyMemory  int64         `env:"MAX_BODY_MEMORY" envDefault:"536870912"` // of all requests together
@@ -197,6 +207,8 @@ func envProblems(err error, set map[string]string) []string {
 			if f.Type == reflect.TypeFor[time.Duration]() {
 				why = fmt.Sprintf("%q is no duration such as 30s or 5m", set[name])
 			}
+		case reflect.Float64:
+			why = fmt.Sprintf("%q is no number such as 0.5", set[name])
 		case reflect.Bool:
 			why = fmt.Sprintf("%q is neither true nor false", set[name])
 		default:
@@ -221,6 +233,20 @@ func (c *Config) check() []string {
 	between("PROXY_RETRY_MAX", c.RetryMax, 1, 10)
 	between("PROXY_FAIL_THRESHOLD", c.FailThreshold, 1, 100)
 	between("PROXY_HEALTH_INTERVAL_SEC", c.HealthInterval, 1, 3600)
+	between("HEALTH_ALL_INTERVAL_MIN", c.SweepInterval, 0, 1440)
+	between("WARMUP_ATTEMPTS", c.WarmupAttempts, 1, 10)
+	between("WARMUP_TIMEOUT_MS", c.WarmupTimeout, 100, 60_000)
+	between("WARMUP_REQUIRED_SUCCESS", c.WarmupRequired, 1, 10)
+	between("WARMUP_CONCURRENCY", c.WarmupAtOnce, 1, 8)
+	if c.WarmupRequired > c.WarmupAttempts && c.WarmupRequired <= 10 && c.WarmupAttempts >= 1 {
+		bad("WARMUP_REQUIRED_SUCCESS", "is more than WARMUP_ATTEMPTS: no node would come back")
+	}
+	if c.SlowFirstByte < 0 {
+		bad("AFFINITY_MAX_FIRST_BYTE", "must not be negative; 0 turns it off")
+	}
+	if !(c.MaxErrorRate >= 0 && c.MaxErrorRate <= 1) { // and no NaN
+		bad("AFFINITY_MAX_ERROR_RATE", "is not between 0 and 1")
+	}
 	if c.MaxBodyBytes < 1024 {
 		bad("MAX_BODY_BYTES", "must be at least 1024")
 	}

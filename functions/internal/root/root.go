@@ -19,7 +19,8 @@ import (
 
 // New makes the function and opens it, which is what Lambda's init phase is for.
 func New(part boot.Part, version string) *boot.Function {
-	f := boot.NewFunction(boot.FunctionOptions{Env: environ(), Part: part, Openers: openers(), References: &awsref.Reader{},
+	env := environ()
+	f := boot.NewFunction(boot.FunctionOptions{Env: env, AWS: boot.AWSFromEnvironment(env), Part: part, Openers: openers(), References: &awsref.Reader{},
 		Output: os.Stdout, Version: versionOr(version)})
 	f.Start(context.Background())
 	return f

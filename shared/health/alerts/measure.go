@@ -1,0 +1,219 @@
+package alerts
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"sluice/shared/core"
+	"sluice/shared/notify"
+	"sluice/shared/store"
+)
+
+// Finding is what was measured for a rule.
+type Finding struct {
+	Value float64 // in the unit of the rule's kind
+	Of    int     // requests that it was measured over; of kinds that measure none: 1
+	Text  string  // in words, without names
+	Node  string  // that it is about; empty: none
+}
+
+// Verdict is what becomes of an alert.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Stay Verdict = iota
+	Raise
+	End
+)
+
+// stays is the share of the threshold down to which an alert that was raised goes on: a value that dances around its
+// threshold must not ring each minute.
+const stays = 0.9
+
+// Judge compares what was measured with the rule. Fewer requests than the rule wants raise nothing; an alert that was raised
+// is judged by whatever requests there are, and ends when there are none.
+func Judge(r *notify.Rule, f Finding) Verdict {
+	switch {
+	case !r.Raised && f.Of > 0 && f.Of >= r.MinRequests && f.Value >= r.Threshold:
+		return Raise
+	case r.Raised && (f.Of == 0 || f.Value < r.Threshold*stays):
+		return End
+	}
+	return Stay
+}
+
+// ErrorRate is the share of requests that failed, in percent: those that ended with a 5xx, or with an error in the answer.
+// What a client did wrong, limits, and clients that left are no failures, and the last do not count at all.
+func ErrorRate(records []core.Settlement) Finding {
+	failed, all := 0, 0
+	for i := range records {
+		s := &records[i]
+		if s.Status == 499 || s.ErrorCode == "client_gone" {
+			continue
+		}
+		all++
+		if s.Status >= 500 || s.Status < 400 && !s.Success() {
+			failed++
+		}
+	}
+	f := Finding{Of: all}
+	if all > 0 {
+		f.Value = 100 * float64(failed) / float64(all)
+	}
+	f.Text = fmt.Sprintf("%d of %d requests failed (%s %%)", failed, all, short(f.Value))
+	return f
+}
+
+// LatencyP95 is the time to the first byte in ms that 95 % of the requests with an answer stayed below or at.
+func LatencyP95(records []core.Settlement) Finding {
+	var ms []int64
+	for i := range records {
+		if v := records[i].FirstByteMS; v > 0 {
+			ms = append(ms, v)
+		}
+	}
+	f := Finding{Of: len(ms)}
+	if len(ms) > 0 {
+		slices.Sort(ms)
+		f.Value = float64(ms[(len(ms)*95+99)/100-1]) // nearest rank
+	}
+	f.Text = fmt.Sprintf("the first byte took %s ms for the slowest 5 %% of %d requests", short(f.Value), len(ms))
+	return f
+}
+
+// NodeDown is for how many minutes the node that is down longest has been so: failed, or blocked until someone acts. Nodes
+// that are disabled or gone are not counted.
+func NodeDown(nodes []core.Node, checks []core.NodeCheck, now time.Time) Finding {
+	enabled := make(map[string]bool, len(nodes))
+	for i := range nodes {
+		enabled[nodes[i].ID] = !nodes[i].Disabled
+	}
+	f := Finding{Of: 1, Text: "no node is down"}
+	down := 0
+	for i := range checks {
+		c := &checks[i]
+		switch c.Told {
+		case core.Failed, core.BlockedLogin, core.BlockedSuspended:
+		default:
+			continue
+		}
+		if !enabled[c.Node] || c.Since.IsZero() {
+			continue
+		}
+		down++
+		if m := now.Sub(c.Since).Minutes(); f.Node == "" || m > f.Value {
+			f.Value, f.Node = m, c.Node
+		}
+	}
+	if down > 0 {
+		f.Text = fmt.Sprintf("node %s has been down for %d minutes, and %d of %d nodes are down", f.Node, int(f.Value), down, len(nodes))
+	}
+	return f
+}
+
+// Spend is what requests cost since the day began, in USD.
+func Spend(sums []core.UsageSum) Finding {
+	f := Finding{Of: 1}
+	for i := range sums {
+		f.Value += float64(sums[i].CostUSD) / 1e6
+	}
+	f.Text = "spent today: " + strconv.FormatFloat(f.Value, 'f', 2, 64) + " USD"
+	return f
+}
+
+func short(v float64) string {
+	if v >= 100 {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(v, 'f', 1, 64)
+}
+
+func event(t core.EventType, r *store.Row[notify.Rule], text string, now time.Time) core.Event {
+	return core.Event{Type: t, Account: r.Value.Account, Subject: "alert " + r.Value.ID, Name: r.Value.Name, Text: text, At: now.UTC(),
+		Once: string(t) + "/" + r.Value.ID + "/" + strconv.FormatInt(r.Version, 10)}
+}
+
+// window is what records are read of once.
+type window struct {
+	account string
+	length  time.Duration
+}
+
+// look is one evaluation: rules of an account share what is read for them.
+type look struct {
+	w       *Watch
+	now     time.Time
+	records map[window][]core.Settlement
+}
+
+func (l *look) finding(ctx context.Context, r *notify.Rule) (Finding, error) {
+	switch r.Kind {
+	case notify.RuleErrorRate, notify.RuleLatencyP95:
+		records, err := l.of(ctx, r)
+		if err != nil {
+			return Finding{}, err
+		}
+		if r.Kind == notify.RuleErrorRate {
+			return ErrorRate(records), nil
+		}
+		return LatencyP95(records), nil
+	case notify.RuleSpendDay:
+		t := l.now.In(l.w.o.Zone)
+		from := time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, l.w.o.Zone)
+		sums, err := l.w.o.Usage.Sums(ctx, store.UsageFilter{Account: r.Account, From: from, To: l.now.Add(time.Minute)}, store.GroupNone)
+		return Spend(sums), err
+	case notify.RuleNodeDown:
+		return l.down(ctx, r.Account)
+	}
+	return Finding{}, fmt.Errorf("rules of kind %q are not known here", r.Kind)
+}
+
+// of are the newest records of the rule's window.
+func (l *look) of(ctx context.Context, r *notify.Rule) ([]core.Settlement, error) {
+	length := min(time.Duration(r.Window)*time.Minute, maxWindow)
+	if length <= 0 {
+		length = anyWindow
+	}
+	key := window{r.Account, length}
+	if out, ok := l.records[key]; ok {
+		return out, nil
+	}
+	filter := store.UsageFilter{Account: r.Account, From: l.now.Add(-length), To: l.now.Add(time.Minute)} // clocks of instances differ
+	var out []core.Settlement
+	cursor := ""
+	for len(out) < maxRecords {
+		page, next, err := l.w.o.Usage.Records(ctx, filter, cursor, min(500, maxRecords-len(out)))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, page...)
+		if cursor = next; cursor == "" {
+			break
+		}
+	}
+	l.records[key] = out
+	return out, nil
+}
+
+func (l *look) down(ctx context.Context, account string) (Finding, error) {
+	nodes, err := l.w.o.Tables.Nodes.All(ctx, account)
+	if err != nil {
+		return Finding{}, err
+	}
+	checks, err := l.w.o.Tables.Checks.All(ctx, account)
+	if err != nil {
+		return Finding{}, err
+	}
+	ns, cs := make([]core.Node, len(nodes)), make([]core.NodeCheck, len(checks))
+	for i := range nodes {
+		ns[i] = nodes[i].Value
+	}
+	for i := range checks {
+		cs[i] = checks[i].Value
+	}
+	return NodeDown(ns, cs, l.now), nil
+}
