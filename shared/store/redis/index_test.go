@@ -2,6 +2,7 @@ package redis_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"testing"
@@ -305,6 +306,59 @@ func TestLateRelease(t *testing.T) {
 			if _, err := s.Find(t.Context(), old.Kind, u); err != nil {
 				t.Errorf("%s: Find %s: %v", c.why, u, err)
 			}
+		}
+	}
+}
+
+// Four processes that began on an empty server at the same time: one heard that the first account exists, looked, found nothing
+// and ended. Its maker had claimed the id and not yet written the document.
+func TestExistsMeansReadable(t *testing.T) {
+	srv, w := miniredis.RunT(t), &watch{}
+	slow := openWith(t, "redis://"+srv.Addr(), redis.Options{}.WithHooks(w))
+	quick := open(t, "redis://"+srv.Addr())
+	everything(t, slow, "warm")
+	everything(t, quick, "warm too")
+	doc := store.Doc{Kind: store.KindAccount, ID: "default", Account: "default", Unique: []string{"u"}}
+	for _, c := range []struct {
+		why  string
+		doc  store.Doc
+		read func() error
+	}{
+		{"by its id", store.Doc{Kind: doc.Kind, ID: doc.ID, Account: doc.Account}, func() error { _, err := quick.Get(t.Context(), doc.Kind, doc.ID); return err }},
+		{"by a look-up string", store.Doc{Kind: doc.Kind, ID: "other", Account: "other", Unique: doc.Unique},
+			func() error { _, err := quick.Find(t.Context(), doc.Kind, "u"); return err }},
+	} {
+		second := make(chan error, 1)
+		w.breaks(func(cmd goredis.Cmder) (error, bool) {
+			if hash, _, ok := scriptKeys(cmd); ok && slow.ScriptName(hash) == "create" {
+				w.breaks(nil)
+				began := make(chan struct{})
+				go func() {
+					close(began)
+					_, err := quick.Create(t.Context(), c.doc)
+					if err == nil || !errors.Is(err, store.ErrExists) {
+						second <- fmt.Errorf("create: %w", errors.Join(err, errors.New("want ErrExists")))
+						return
+					}
+					second <- c.read()
+				}()
+				<-began
+				select {
+				case err := <-second:
+					second <- fmt.Errorf("it was told before there was anything: %w", err)
+				case <-time.After(100 * time.Millisecond):
+				}
+			}
+			return nil, false
+		})
+		if _, err := slow.Create(t.Context(), doc); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-second; err != nil {
+			t.Errorf("%s: %v", c.why, err)
+		}
+		if err := slow.Delete(t.Context(), doc.Kind, doc.ID, 0); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

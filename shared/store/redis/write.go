@@ -18,6 +18,9 @@ import (
 const (
 	// claimSeconds is how long a claim waits for its document. Twice that makes it stale.
 	claimSeconds = 10
+	// claimPatience is how long Create waits for another one's document. A writer needs one round trip; one that died is not
+	// waited for until its claim is stale.
+	claimPatience = 2 * time.Second
 	// forgetSeconds is the age of an entry without a document that Purge may remove: nobody is about to write it.
 	forgetSeconds = 60
 	// purgeBatch bounds one Purge.
@@ -27,9 +30,10 @@ const (
 )
 
 var (
-	errLate  = errors.New("the document was not written in time: try again")
-	errHome  = errors.New("an account's document belongs to itself")
-	errReply = errors.New("the server's answer has another form than its script gives")
+	errPending = errors.New("about to be written")
+	errLate    = errors.New("the document was not written in time: try again")
+	errHome    = errors.New("an account's document belongs to itself")
+	errReply   = errors.New("the server's answer has another form than its script gives")
 )
 
 // change is a document with what the scripts need of it.
@@ -123,9 +127,9 @@ func (s *Store) reserve(ctx context.Context, c *change, unique []string, whole b
 // pending is the error for an entry whose document is not written yet, or no longer has it and will soon free it.
 func (s *Store) pending(c *change, e *entry) error {
 	if e.id == c.id && e.home == c.home {
-		return store.ErrConflict
+		return fmt.Errorf("%w: %w", errPending, store.ErrConflict)
 	}
-	return store.ErrExists
+	return fmt.Errorf("%w: %w", errPending, store.ErrExists)
 }
 
 // holds reports whether the document that an entry names exists and, for a look-up string, has it.
@@ -180,8 +184,27 @@ func (s *Store) Create(ctx context.Context, d store.Doc) (int64, error) {
 	return 1, nil
 }
 
+// reserveSoon is reserve of a whole document, which waits for who is about to write it: ErrExists must not come before what
+// exists can be read, for a caller that hears it reads.
+func (s *Store) reserveSoon(ctx context.Context, c *change) (claim, error) {
+	until := time.Now().Add(claimPatience)
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		cl, err := s.reserve(ctx, c, c.unique, true)
+		if !errors.Is(err, errPending) || !time.Now().Before(until) {
+			return cl, err
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return cl, err
+		}
+	}
+}
+
 func (s *Store) create(ctx context.Context, c *change) error {
-	cl, err := s.reserve(ctx, c, c.unique, true)
+	cl, err := s.reserveSoon(ctx, c)
 	if err != nil {
 		if errors.Is(err, store.ErrConflict) {
 			err = store.ErrExists

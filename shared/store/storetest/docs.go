@@ -213,7 +213,7 @@ var docCases = []testcase{
 			t.Errorf("%+v, %v, want %d at version %d", row, err, workers, workers+1)
 		}
 	}},
-	{"OneCreator", "of many who create the same id or look-up string one succeeds and all others get ErrExists", func(t *T) {
+	{"OneCreator", "of many who create the same id or look-up string one succeeds, all others get ErrExists, and can read at once what exists", func(t *T) {
 		var mu sync.Mutex
 		won := map[string]int{}
 		t.parallel(40, func(i int) error {
@@ -222,8 +222,13 @@ var docCases = []testcase{
 				d, what = store.Doc{Kind: "meta", ID: fmt.Sprint(i), Unique: []string{"same"}}, "string"
 			}
 			_, err := t.S.Create(t.Ctx, d)
-			if errors.Is(err, store.ErrExists) {
-				return nil
+			if errors.Is(err, store.ErrExists) { // a start that heard it, and then found nothing, ended
+				if what == "string" {
+					_, err = t.S.Find(t.Ctx, "meta", "same")
+				} else {
+					_, err = t.S.Get(t.Ctx, "meta", "same")
+				}
+				return err
 			}
 			mu.Lock()
 			defer mu.Unlock()
