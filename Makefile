@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 RACE := $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
 FUZZTIME ?= 200000x
 
-.PHONY: help build build-local build-functions package bench-cold run local test test-stores test-clients test-all check tidy bench bench-limits fuzz deploy-guided lint-deploy clean
+.PHONY: help build build-local build-functions package bench-cold run local test test-stores test-clients test-all check tidy bench bench-limits chaos fuzz deploy-guided lint-deploy clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -58,7 +58,7 @@ test-stores: ## the stores on real servers: redis-server, Valkey (npm, node), Dy
 
 test-clients: ## real clients against the running binary (npm)
 	tests/clients/run.sh
-	NEED_CLIENTS=1 go test -count=1 ./tests/docs -run Clients
+	NEED_CLIENTS=1 go test -count=1 ./tests/docs ./shared/health/probe -run 'Clients|RealCLI'
 
 test-all: test test-stores test-clients ## all three
 
@@ -69,6 +69,7 @@ check: ## gofmt, vet, staticcheck, tidy, import laws
 	go mod tidy -e -diff # -e: a test-only module of a dependency may be unreachable
 	go mod verify
 	cd tests/clients && go vet ./... && go mod tidy -e -diff
+	cd tests/chaos && go vet ./... && go mod tidy -e -diff
 	cd tests/deploy && go vet ./... && go mod tidy -e -diff
 	cd tests/tokencount && go vet ./... && go mod tidy -e -diff
 	go test ./tests/laws
@@ -81,6 +82,11 @@ bench-limits: ## limits across processes on redis-server and DynamoDB Local: exa
 	-tests/stores/dynamodb.sh >/dev/null
 	go run ./tests/limits
 	go run ./tests/limits -simulate
+
+chaos: ## real processes and SDKs before failing upstreams, on each store; CHAOS="-seed 7 -store redis -long"
+	cd tests/chaos && go test .
+	-tests/stores/dynamodb.sh >/dev/null
+	cd tests/chaos && go run . $(CHAOS)
 
 bench-cold: ## a function's cold start, warm overhead and memory, behind the fake Runtime API on one core
 	-tests/stores/dynamodb.sh >/dev/null

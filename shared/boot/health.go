@@ -37,9 +37,11 @@ func (a *App) heal(o *Options, s store.Store) {
 		HTTP: &http.Client{Transport: a.transports.Guarded, Timeout: tellTime, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		Dial: guarded(guard), AWS: o.AWS, AdminAccounts: a.adminAccounts})
 	journal := health.NewJournal(health.JournalOptions{Tables: a.Tables, Events: a.hub, Log: a.log, Now: a.now})
-	a.tracker = health.New(health.Options{States: a.Tables.States, Log: a.log, Now: a.now, Changed: func(ctx context.Context, id string) {
-		a.checker.Noticed()
-		journal.Changed(ctx, id)
+	a.tracker = health.New(health.Options{States: a.Tables.States, Log: a.log, Now: a.now, Changed: func(ctx context.Context, id string, is core.Condition) {
+		if is == core.Failed || is == core.Degraded {
+			a.checker.Noticed()
+		}
+		journal.Changed(ctx, id, is)
 	}})
 	warm := probe.Warmup{Attempts: 1, Required: 1}
 	if c.Warmup {
@@ -52,10 +54,7 @@ func (a *App) heal(o *Options, s store.Store) {
 			return err
 		}}}
 	if o.CLI {
-		po.CLI = &probe.CLI{Guard: guard}
-		if p := c.HTTPSProxy.Reveal(); p != "" {
-			po.CLI.Proxied, po.CLI.Env = true, []string{"HTTPS_PROXY=" + p, "NO_PROXY=" + c.NoProxy}
-		}
+		po.CLI = &probe.CLI{}
 	}
 	a.checker = probe.New(po)
 	a.alerts = alerts.New(alerts.Options{Tables: a.Tables, Rules: a.hub.Rules, Usage: s, Leases: s, Events: a.hub, Zone: c.LimitsZone.OrUTC(), Log: a.log, Now: a.now})

@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -64,16 +65,32 @@ func (a *App) CheckNode(ctx context.Context, n core.Node) (core.HealthCheck, err
 	return a.checker.Check(ctx, n)
 }
 
-// Notify evaluates alert rules and sends what there is to tell.
+// alertsTime bounds an evaluation of alert rules: what one tenant has to read must not take the time of all notifications.
+const alertsTime = 20 * time.Second
+
+// Notify sends what there is to tell, evaluates alert rules, and sends what they raised or ended. Sending comes first: whatever
+// the rules cost, what is known already is told.
 func (a *App) Notify(ctx context.Context) (JobReport, error) {
-	rep, err := a.Alerts(ctx)
-	sent, serr := a.Deliver(ctx)
-	rep.Sent, rep.GivenUp, rep.Left = sent.Sent, sent.GivenUp, sent.Left
-	rep.Elsewhere = rep.Elsewhere && sent.Elsewhere
-	if err == nil {
-		err = serr
+	rep, err := a.deliverFirst(ctx)
+	found, aerr := a.Alerts(ctx)
+	rep.Raised, rep.Ended = found.Raised, found.Ended
+	rep.Elsewhere = rep.Elsewhere && found.Elsewhere
+	if found.Raised+found.Ended > 0 {
+		again, derr := a.Deliver(ctx)
+		rep.Sent, rep.GivenUp, rep.Left = rep.Sent+again.Sent, rep.GivenUp+again.GivenUp, again.Left
+		err = cmp.Or(err, derr)
 	}
-	return rep, err
+	return rep, cmp.Or(err, aerr)
+}
+
+// deliverFirst is Deliver, ended where that is needed to leave time for alert rules; of little time it leaves a half.
+func (a *App) deliverFirst(ctx context.Context) (JobReport, error) {
+	if d, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, d.Add(-min(2*alertsTime, time.Until(d)/2)))
+		defer cancel()
+	}
+	return a.Deliver(ctx)
 }
 
 // Deliver sends what is due of the notifications. It waits for nothing, so it is for every few seconds.
@@ -82,8 +99,10 @@ func (a *App) Deliver(ctx context.Context) (JobReport, error) {
 	return JobReport{Sent: r.Sent, GivenUp: r.Failed, Left: r.Left, Elsewhere: r.Held}, err
 }
 
-// Alerts evaluates the alert rules. It is for every minute.
+// Alerts evaluates the alert rules, for at most 20 s: the next time goes on with what was not reached. It is for every minute.
 func (a *App) Alerts(ctx context.Context) (JobReport, error) {
+	ctx, cancel := context.WithTimeout(ctx, alertsTime)
+	defer cancel()
 	r, err := a.alerts.Run(ctx)
 	return JobReport{Raised: r.Raised, Ended: r.Ended, Elsewhere: r.Elsewhere}, err
 }

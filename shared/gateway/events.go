@@ -26,13 +26,20 @@ func (x *exchange) tell(t core.EventType, subject, node, name, text string) {
 	if x.g.o.Events == nil || len(x.events) >= maxEvents {
 		return
 	}
-	x.events = append(x.events, core.Event{Type: t, Account: x.key.Account, Subject: subject, Node: node, Name: name, Text: text, At: x.g.o.Now().UTC()})
+	account := x.key.Account
+	if t == core.EventSystemError {
+		account = "" // what is wrong with the gateway is not its tenants' business
+	}
+	x.events = append(x.events, core.Event{Type: t, Account: account, Subject: subject, Node: node, Name: name, Text: text, At: x.g.o.Now().UTC()})
 }
 
 // emit passes the events on.
 func (x *exchange) emit(ctx context.Context) {
 	x.tellBudgets()
 	for _, e := range x.events {
+		if ctx.Err() != nil { // the store is slow: what goes on will happen again
+			break
+		}
 		if err := x.g.o.Events.Emit(ctx, e); err != nil {
 			x.g.o.Log.Warn("an event was not noted", "request_id", x.info.ID, "event", e.Type, "error", err)
 		}

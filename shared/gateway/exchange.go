@@ -62,7 +62,8 @@ type exchange struct {
 	previous []byte        // previous_response_id as the client wrote it, where the conversation goes on; nil: none
 
 	watch    *watch
-	trial    bool           // the attempt is a failed node's trial
+	trial    bool           // the attempt is a failed or degraded node's trial
+	spare    bool           // and another node could answer
 	brief    bool           // one pass, and no failure counts against a node
 	fallback func()         // answers when no node did
 	kind     core.Kind      // of the node tried last
@@ -202,23 +203,27 @@ func clipID(s string) string {
 // end settles an admitted request, saves what was learnt of nodes, and frees the body. It runs once, also after a panic.
 func (x *exchange) end() {
 	x.freeBody()
-	ctx := detached(x.r)
-	for _, n := range x.touched {
-		if err := x.g.o.Health.Save(ctx, n); err != nil {
-			x.g.o.Log.Warn("node state not saved", "request_id", x.info.ID, "error", err)
-		}
-	}
 	if k := x.state; k != nil {
 		x.state = nil
 		k.free()
 	}
 	if x.admitted && !x.done {
-		x.settle(ctx)
+		x.settle(detached(x.r))
+	}
+	ctx, cancel := context.WithTimeout(detached(x.r), afterwards) // the client waits for the end of its answer
+	defer cancel()
+	for _, n := range x.touched {
+		if err := x.g.o.Health.SaveSoon(ctx, n); err != nil {
+			x.g.o.Log.Warn("node state not saved", "request_id", x.info.ID, "error", err)
+		}
 	}
 	if x.g.o.Events != nil {
 		x.emit(ctx)
 	}
 }
+
+// afterwards bounds what is saved and told of a request besides its settlement: a later one says it again.
+const afterwards = 3 * time.Second
 
 func (x *exchange) settle(ctx context.Context) {
 	x.done = true

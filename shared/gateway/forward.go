@@ -139,7 +139,6 @@ func (x *exchange) forward(try func(context.Context, *attempt) outcome) {
 				continue // what no node can express is not worth waiting for
 			}
 			if x.absorb(x.r.Context(), choice) {
-				clear(c.tries)
 				for i := range c.list {
 					c.list[i].Tried = false
 				}
@@ -151,7 +150,7 @@ func (x *exchange) forward(try func(context.Context, *attempt) outcome) {
 				}
 				return
 			}
-			if x.rec.Attempts > 0 && x.rec.Attempts < maxAttempts && pass+1 < x.retryMax() && c.nextPass() && x.g.retries.spend(x.key.Account) {
+			if x.rec.Attempts > 0 && x.rec.Attempts < maxAttempts && pass+1 < x.retryMax() && x.g.retries.left(x.key.Account) && c.nextPass() {
 				pass++
 				if x.backoff(pass) {
 					continue
@@ -172,11 +171,16 @@ func (x *exchange) forward(try func(context.Context, *attempt) outcome) {
 		if !x.planned(c, i) {
 			continue
 		}
+		if c.tries[i] > 0 && !x.g.retries.spend(x.key.Account) {
+			x.giveUp(last, router.Choice{Index: -1, Why: router.Tried})
+			return
+		}
 		if !c.states[i].Begin(choice.Trial) {
 			continue // another request took the trial: Pick sees it now
 		}
 		out, admitted, err := func() (outcome, bool, error) {
 			x.trial = choice.Trial
+			x.spare = choice.Trial && router.Spare(c.list, i)
 			defer func() { c.states[i].End(x.trial) }() // also after a panic: a trial never given back would be the node's last
 			if ok, err := x.admitNode(c, i); !ok {
 				return outcome{}, false, err
@@ -230,7 +234,7 @@ func (x *exchange) dropPlan(c *candidates, i int) {
 func (c *candidates) nextPass() bool {
 	any := false
 	for i := range c.list {
-		if c.tries[i] > 0 && c.again[i] {
+		if s := c.states[i].State(); c.tries[i] > 0 && c.again[i] && (s == nil || !s.Failed) {
 			c.list[i].Tried = false
 			any = true
 		}
@@ -358,9 +362,15 @@ func (x *exchange) retryMax() int {
 // report tells the tracker what the attempt showed of the node. One request counts at most one failure against a node.
 func (x *exchange) report(n *directory.Node, s *health.Node, f upstream.Failure, first bool) {
 	now, h := x.g.o.Now(), x.g.o.Health
+	if x.spare && f.Class == upstream.Timeout && s.State() != nil { // a trial that was not waited for
+		h.FirstByte(s, x.g.s.SlowFirstByte+time.Second, now, x.policy())
+		x.touched = append(x.touched, s)
+	}
 	switch {
 	case x.brief:
 		return // a list of models tells nothing of messages
+	case !x.ep.answers() && (f.Class == upstream.OK || f.Class == upstream.Server || f.Class == upstream.Overloaded):
+		return // nor do counts, files and batches, but that the node is there and takes the credential
 	case f.Class == upstream.RateLimited:
 		if x.name == "" {
 			return // files and batches have limits of their own
@@ -379,13 +389,11 @@ func (x *exchange) report(n *directory.Node, s *health.Node, f upstream.Failure,
 		h.Failed(s, n.Name, f.Reason, now, x.policy())
 	case f.Class == upstream.OK && f.Status == 0:
 		return // ended by the client or by us: says nothing of the node
-	case f.Class == upstream.Stopped:
-		return
+	case f.Class != upstream.OK:
+		return // the request's own fault, or ours: says nothing of the node, good or bad
 	default:
 		h.Succeeded(s, n.Name, x.policy())
-		if f.Class == upstream.OK {
-			x.convict(now)
-		}
+		x.convict(now)
 		if s.State() == nil {
 			return
 		}

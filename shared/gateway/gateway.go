@@ -136,6 +136,11 @@ var (
 	epModel       = &endpoint{"/v1/models/{id}", "GET HEAD", (*exchange).models}
 )
 
+// answers reports whether a model answers there: what tells whether a node works.
+func (e *endpoint) answers() bool {
+	return e.name == dialectAnthropic.path || e.name == dialectChat.path || e.name == dialectResponses.path
+}
+
 // route finds the endpoint of a path without its prefix; forced is the prefix's dialect.
 func route(path string, forced *dialect) *endpoint {
 	if forced != dialectAnthropic {

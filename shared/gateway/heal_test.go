@@ -163,8 +163,8 @@ func TestAffinityLetsGoOfASlowNode(t *testing.T) {
 			t.Errorf("other instances do not learn of it: %+v, %v", r.Value, err)
 		}
 		_ = pause(t.Context(), 31*time.Second)
-		if by := ask(home[0]); by != "a" { // a trial, which is slow
-			t.Errorf("the trial went to %s", by)
+		if by := ask(home[0]); by != "b" || !strings.HasSuffix(b.up.order(), "a b") { // a trial, which is slow
+			t.Errorf("the trial was answered by %s, asked %s", by, b.up.order())
 		}
 		if by := ask(home[0]); by != "b" {
 			t.Errorf("after a slow trial: %s", by)
@@ -258,4 +258,84 @@ func TestEvents(t *testing.T) {
 			}
 		})
 	}
+}
+
+// One user paid for each trial of an upstream that hangs: five minutes of silence, while a good node stood by.
+func TestTrialIsNotWaitedFor(t *testing.T) {
+	forever := step{wait: 24 * time.Hour, data: whole}
+	for _, c := range []struct {
+		why, body string
+		hang      play
+		most      time.Duration
+	}{
+		{"streamed", streamBody, streaming(forever), 16 * time.Second},
+		{"whole", plainBody, answer("application/json", forever), 31 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBubble(t, gateway.Settings{RetryMax: 1, FailThreshold: 1, TrialAfter: 30 * time.Second}, "a", "b")
+			b.up.on("a", refusing(529, "overloaded_error", "x"), c.hang)
+			b.up.on("b", good(c.body))
+			b.post(t.Context(), c.body)
+			_ = pause(t.Context(), 31*time.Second)
+			w := b.post(t.Context(), c.body)
+			if took := time.Since(w.born); w.status != 200 || took > c.most || b.up.order() != "a b a b" {
+				t.Errorf("%s: %d after %v, asked %s", c.why, w.status, took, b.up.order())
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) { // where there is no other node, it is
+		b := newBubble(t, gateway.Settings{RetryMax: 1, FailThreshold: 1, TrialAfter: 30 * time.Second}, "a")
+		b.up.queue(refusing(529, "overloaded_error", "x"), streaming(step{wait: 2 * time.Minute, data: whole}))
+		b.post(t.Context(), streamBody)
+		_ = pause(t.Context(), 31*time.Second)
+		if w := b.post(t.Context(), streamBody); w.text() == "" || b.state("1").Failed {
+			t.Errorf("got %s", w.text())
+		}
+	})
+}
+
+// What other endpoints answer says nothing of messages: counts that worked hid a node whose messages all failed.
+func TestOnlyAnswersOfModelsClearAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, gateway.Settings{RetryMax: 1}, "a")
+		for i := range 3 {
+			b.up.plays = []play{answer("application/json", step{data: `{"input_tokens":7}`})}
+			if w := b.serveAt(t, "/v1/messages/count_tokens", plainBody); w.status != 200 {
+				t.Fatalf("count: %d", w.status)
+			}
+			b.up.plays = []play{refusing(529, "overloaded_error", "x")}
+			b.post(t.Context(), other(plainBody, i))
+		}
+		if s := b.state("1"); !s.Failed {
+			t.Errorf("state %+v", s)
+		}
+		_ = pause(t.Context(), 31*time.Second)
+		b.up.plays = []play{refusing(400, "invalid_request_error", "x")}
+		b.post(t.Context(), plainBody) // a trial that says nothing
+		if s := b.state("1"); !s.Failed {
+			t.Errorf("a client's mistake closed the breaker: %+v", s)
+		}
+	})
+}
+
+// A single node that stays slow raised the account's generation with every request.
+func TestSlowStateIsWrittenOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, gateway.Settings{SlowFirstByte: time.Second, TrialAfter: time.Hour}, "a")
+		b.up.queue(streaming(step{wait: 2 * time.Second, data: whole}))
+		ask := func(n int) {
+			for range n {
+				b.post(t.Context(), streamBody)
+			}
+		}
+		ask(20)
+		before, err := b.store.Generation(t.Context(), core.DefaultAccount)
+		if err != nil || b.state("1").Degraded == "" {
+			t.Fatalf("%v, %+v", err, b.state("1"))
+		}
+		ask(50)
+		if after, _ := b.store.Generation(t.Context(), core.DefaultAccount); after != before {
+			t.Errorf("50 requests wrote %d times", after-before)
+		}
+	})
 }

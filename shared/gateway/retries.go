@@ -37,7 +37,15 @@ func (b *retryBudget) earn(account string) {
 	}
 }
 
-// spend takes one further try; false when the account has none left.
+// left reports whether the account has a further try left.
+func (b *retryBudget) left(account string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	have, ok := b.purses[account]
+	return !ok || have >= 1
+}
+
+// spend takes one further try of one node; false when the account has none left.
 func (b *retryBudget) spend(account string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -71,7 +79,7 @@ func (x *exchange) absorb(ctx context.Context, c router.Choice) bool {
 	if c.Why != router.Cooling || x.brief || c.Wait <= 0 || x.absorbed+c.Wait > most || !x.patient(ctx, c.Wait) {
 		return false
 	}
-	if x.rec.Attempts > 0 && !x.g.retries.spend(x.key.Account) {
+	if x.rec.Attempts > 0 && !x.g.retries.left(x.key.Account) {
 		return false
 	}
 	x.absorbed += c.Wait

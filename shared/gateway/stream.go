@@ -31,6 +31,7 @@ func (x *exchange) streamed() {
 		setNode(x.w.Header(), s.started, a.node.Name)
 		s.mu.Unlock()
 		w.attempt(a.cancel, x.g.s.StreamSilence)
+		x.hurry(w, x.g.s.HoldFor*9/10) // before the status line is out
 		return a.stream(ctx, w, s)
 	})
 	w.stop()
@@ -199,6 +200,9 @@ func (r *relay) begin(now int64) {
 	h.FirstByte(r.a.state, time.Duration(now-r.a.began), x.g.o.Now(), x.policy())
 	if r.a.state.State() != nil {
 		x.touched = append(x.touched, r.a.state)
+	}
+	if x.spare {
+		r.w.shorten(x.g.s.StreamSilence)
 	}
 	if x.trial {
 		h.Succeeded(r.a.state, r.a.node.Name, x.policy())

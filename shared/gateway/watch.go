@@ -69,6 +69,14 @@ func (w *watch) attempt(cancel context.CancelCauseFunc, silence time.Duration) {
 	w.cancel.Store(&cancel)
 }
 
+// hurry bounds how long a trial of a failed or degraded node is waited for where another node could answer: one user must not
+// pay for finding out that it still hangs.
+func (x *exchange) hurry(w *watch, patience time.Duration) {
+	if x.spare {
+		w.shorten(patience)
+	}
+}
+
 // sign notes a sign of life of the upstream.
 func (w *watch) sign(now int64) { w.seen.Store(now) }
 

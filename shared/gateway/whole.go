@@ -46,6 +46,7 @@ func (x *exchange) whole(metered bool) {
 	x.forward(func(ctx context.Context, a *attempt) outcome {
 		setNode(x.w.Header(), false, a.node.Name)
 		w.attempt(a.cancel, x.g.s.AnswerTimeout)
+		x.hurry(w, 2*x.g.s.HoldFor)
 		return a.whole(ctx, metered)
 	})
 }

@@ -40,7 +40,7 @@ func NewJournal(o JournalOptions) *Journal { return &Journal{o: o} }
 
 // Changed looks whether a node's condition is still the one that was told last, and tells if not. It is for
 // Options.Changed: a failure is logged, and made up for by Reconcile.
-func (j *Journal) Changed(ctx context.Context, id string) {
+func (j *Journal) Changed(ctx context.Context, id string, _ core.Condition) {
 	if err := j.look(ctx, id, core.HealthCheck{Method: core.CheckProxy, Source: core.SourceTraffic}); err != nil {
 		j.o.Log.Warn("a change of a node was not noted; the next health check does so", "node_id", id, "error", err)
 	}
@@ -101,7 +101,7 @@ func (j *Journal) condition(n *core.Node, s *core.NodeState) (core.Condition, ti
 	if n.Disabled {
 		return core.Disabled, n.UpdatedAt, ""
 	}
-	return router.ConditionOf(s, j.o.Now())
+	return router.Notable(s, j.o.Now())
 }
 
 // look compares what is with what was told. c is a check when c.At is set.
@@ -127,6 +127,9 @@ func (j *Journal) look(ctx context.Context, id string, c core.HealthCheck) error
 	now := j.o.Now().UTC()
 	is, since, reason := j.condition(n, state)
 	was := heard(last.Value.Told)
+	if was == core.Disabled && is != was { // enabling forgives everything: of what there was before, nothing is dated
+		since = n.UpdatedAt
+	}
 	checked := !c.At.IsZero()
 	if !checked {
 		if is == was {

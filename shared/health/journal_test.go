@@ -261,7 +261,7 @@ func TestJournal_GoneAndDisabled(t *testing.T) {
 	if err := h.tables.Nodes.Delete(ctx, "2"); err != nil {
 		t.Fatal(err)
 	}
-	h.j.Changed(ctx, "2")
+	h.j.Changed(ctx, "2", core.Failed)
 	if _, err := h.tables.Nodes.Update(ctx, "1", func(n *core.Node) error { n.Disabled, n.UpdatedAt = true, h.at; return nil }); err != nil {
 		t.Fatal(err)
 	}
@@ -323,5 +323,49 @@ func TestSaveKeepsWhatOthersFound(t *testing.T) {
 	save(t, h.b, nb)
 	if s := saved(t, h.tables, "1"); !s.Failed || s.FailStreak != 3 || s.Degraded == "" || len(s.Cooling) != 1 {
 		t.Errorf("saved %+v", s)
+	}
+}
+
+// Enabling a node a second time was not told: it was dated by what there was before.
+func TestJournal_EachEnablingIsTold(t *testing.T) {
+	h := newHouse(t)
+	ctx := t.Context()
+	for i := range 3 {
+		for _, disabled := range []bool{true, false} {
+			h.at = h.at.Add(10 * time.Minute)
+			if _, err := h.tables.Nodes.Update(ctx, "1", func(n *core.Node) error { n.Disabled, n.UpdatedAt = disabled, h.at; return nil }); err != nil {
+				t.Fatal(err)
+			}
+			if !disabled {
+				if err := h.a.Clear(ctx, "1", "acme"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := h.j.Reconcile(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if got := h.heard.types(); got != "status_changed" {
+				t.Errorf("time %d, disabled %v: told %q", i+1, disabled, got)
+			}
+		}
+	}
+}
+
+// Upstreams refuse bursts all the time: nobody is told of a second's rest, and nothing is written for it.
+func TestJournal_BriefLimitsAreNoNews(t *testing.T) {
+	h := newHouse(t)
+	n := h.a.Node(t.Context(), "1", "acme")
+	for range 5 {
+		h.a.Cooled(n, "n1", "m", h.at.Add(20*time.Second), "status 429", h.at)
+		save(t, h.a, n)
+		h.at = h.at.Add(30 * time.Second)
+	}
+	if got := h.heard.types(); got != "" || len(h.history(t, "1")) != 0 {
+		t.Errorf("told %q, history %+v", got, h.history(t, "1"))
+	}
+	h.a.Cooled(n, "n1", "m", h.at.Add(5*time.Minute), "status 429", h.at)
+	save(t, h.a, n)
+	if got := h.heard.types(); got != "status_changed switched" {
+		t.Errorf("told %q", got)
 	}
 }

@@ -25,8 +25,12 @@ func (t *Tracker) Current(account string, generation int64) bool {
 // of this process that are not saved yet stay, and so does what only it knows: requests in flight, trials. When the store
 // cannot be read, what is known goes on to count.
 func (t *Tracker) Sync(ctx context.Context, account string, generation int64, ids []string) {
-	if err := t.Reload(ctx, account, ids); err != nil {
+	whole, err := t.reload(ctx, account, ids)
+	if err != nil {
 		t.log.Warn("states of nodes could not be read", "account", account, "error", err)
+		return
+	}
+	if !whole { // the next request reads again
 		return
 	}
 	t.mu.Lock()
@@ -39,6 +43,12 @@ func (t *Tracker) Sync(ctx context.Context, account string, generation int64, id
 
 // Reload is Sync for who does not know the generation, and must know when it fails.
 func (t *Tracker) Reload(ctx context.Context, account string, ids []string) error {
+	_, err := t.reload(ctx, account, ids)
+	return err
+}
+
+// reload is Reload; whole is false when a node changed while it was read, so that what others saved of it was not taken over.
+func (t *Tracker) reload(ctx context.Context, account string, ids []string) (whole bool, err error) {
 	nodes := make([]*Node, len(ids))
 	seen := make([]int64, len(ids)) // changes from here on are newer than the listing
 	for i, id := range ids {
@@ -48,19 +58,20 @@ func (t *Tracker) Reload(ctx context.Context, account string, ids []string) erro
 	}
 	rows, err := t.states.All(context.WithoutCancel(ctx), account)
 	if err != nil {
-		return err
+		return false, err
 	}
 	saved := make(map[string]*core.NodeState, len(rows))
 	for i := range rows {
 		saved[rows[i].Value.Node] = &rows[i].Value
 	}
+	whole = true
 	for i, id := range ids {
 		if nodes[i] == nil {
 			nodes[i] = t.first(&Node{id: id, account: account})
 		}
-		nodes[i].adopt(saved[id], seen[i])
+		whole = nodes[i].adopt(saved[id], seen[i]) && whole
 	}
-	return nil
+	return whole, nil
 }
 
 func (t *Tracker) known(id string) *Node {
@@ -81,12 +92,13 @@ func (t *Tracker) first(fresh *Node) *Node {
 }
 
 // adopt takes over what is saved of the node, nil for nothing, unless this process learnt more since it was read: its own
-// saving will raise the generation, and bring everything together.
-func (n *Node) adopt(saved *core.NodeState, changes int64) {
+// saving will raise the generation, and bring everything together. It reports whether it did.
+func (n *Node) adopt(saved *core.NodeState, changes int64) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
 	case n.changes.Load() != changes || n.own.cleared || n.saving:
+		return false
 	case !n.dirty.Load():
 		if was := n.state.Load(); was != nil && was.Degraded != "" && (saved == nil || saved.Degraded == "") {
 			n.meter = router.Meter{} // another instance found it well again: what was metered here is older
@@ -96,6 +108,7 @@ func (n *Node) adopt(saved *core.NodeState, changes int64) {
 		own := merged(n.now(), n.own, saved)
 		n.state.Store(&own)
 	}
+	return true
 }
 
 // learnt is what this process did since its last save to what only time or a person ends. All else that it remembers of
@@ -115,14 +128,16 @@ type learnt struct {
 
 // cool notes a cool-down, of which now are all.
 func (l *learnt) cool(model string, until time.Time, now map[string]time.Time) {
-	if !now[model].Equal(until) {
+	if _, ok := now[model]; !ok {
 		model = "" // the router keeps no more models apart
 	}
 	if l.cooled == nil {
 		l.cooled = make(map[string]time.Time)
 	}
 	maps.DeleteFunc(l.cooled, func(m string, _ time.Time) bool { _, ok := now[m]; return !ok })
-	l.cooled[model] = until
+	if until.After(l.cooled[model]) {
+		l.cooled[model] = until
+	}
 }
 
 // then is l and what came after it.
@@ -184,6 +199,10 @@ func merged(now core.NodeState, own learnt, saved *core.NodeState) core.NodeStat
 
 // failures adds the failures that others saved: none of them knew that together they are enough.
 func failures(now core.NodeState, own learnt, saved *core.NodeState) core.NodeState {
+	if own.fails == 0 {
+		now.FailStreak, now.Failed, now.FailedAt = saved.FailStreak, saved.Failed, saved.FailedAt
+		return now
+	}
 	now.FailStreak = max(now.FailStreak, saved.FailStreak+own.fails)
 	if saved.Failed && !now.Failed {
 		now.Failed, now.FailedAt = true, saved.FailedAt

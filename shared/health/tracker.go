@@ -20,7 +20,7 @@ type Tracker struct {
 	states  *store.Table[core.NodeState]
 	log     *slog.Logger
 	now     func() time.Time
-	changed func(ctx context.Context, id string)
+	changed func(ctx context.Context, id string, is core.Condition)
 	mu      sync.RWMutex
 	nodes   map[string]*Node
 	synced  map[string]int64 // account -> generation whose states were read
@@ -31,8 +31,9 @@ type Options struct {
 	States *store.Table[core.NodeState]
 	Log    *slog.Logger
 	Now    func() time.Time // nil: time.Now
-	// Changed is told, in the saver's goroutine, that a save changed the condition of a node; nil: nobody is.
-	Changed func(ctx context.Context, id string)
+	// Changed is told, in the saver's goroutine, that a save changed the condition of a node, brief cool-downs apart; nil:
+	// nobody is.
+	Changed func(ctx context.Context, id string, is core.Condition)
 }
 
 // New makes an empty tracker over the saved states.
@@ -131,21 +132,45 @@ func (t *Tracker) Save(ctx context.Context, n *Node) error {
 	}
 	n.save.Lock()
 	defer n.save.Unlock()
-	now, own, ok := n.unsaved()
+	return t.write(ctx, n)
+}
+
+// SaveSoon is Save, but does not wait for another one who saves the node right now: that one saves what came meanwhile, too.
+// When the store is slow, requests must not queue for it.
+func (t *Tracker) SaveSoon(ctx context.Context, n *Node) error {
+	for n.dirty.Load() && !n.gone.Load() {
+		if !n.save.TryLock() {
+			return nil
+		}
+		err := t.write(ctx, n)
+		n.save.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write is Save for who holds n.save.
+func (t *Tracker) write(ctx context.Context, n *Node) error {
+	now, own, seen, ok := n.unsaved()
 	if !ok {
 		return nil
 	}
 	var was, is core.Condition
-	_, err := t.states.Upsert(ctx, n.id, func(s *core.NodeState) error {
+	row, err := t.states.Upsert(ctx, n.id, func(s *core.NodeState) error {
 		at := t.now()
-		was, _, _ = router.ConditionOf(s, at)
+		was, _, _ = router.Notable(s, at)
 		*s = router.Dated(*s, merged(now, own, s), at)
-		is, _, _ = router.ConditionOf(s, at)
+		is, _, _ = router.Notable(s, at)
 		s.Node, s.Account = n.id, n.account
 		return nil
 	})
 	n.mu.Lock()
 	n.saving = false
+	if err == nil && n.changes.Load() == seen { // else the next save merges, too
+		n.state.Store(&row.Value)
+	}
 	n.changes.Add(1) // what was read before is older than what was written
 	n.mu.Unlock()
 	if err != nil {
@@ -153,21 +178,21 @@ func (t *Tracker) Save(ctx context.Context, n *Node) error {
 		return err
 	}
 	if was != is && t.changed != nil {
-		t.changed(ctx, n.id)
+		t.changed(ctx, n.id, is)
 	}
 	return nil
 }
 
-// unsaved takes what there is to save; false when there is nothing.
-func (n *Node) unsaved() (now core.NodeState, own learnt, ok bool) {
+// unsaved takes what there is to save, as of that many changes; false when there is nothing.
+func (n *Node) unsaved() (now core.NodeState, own learnt, changes int64, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.dirty.Swap(false) {
-		return now, own, false
+		return now, own, 0, false
 	}
 	n.saving = true
 	own, n.own = n.own, learnt{}
-	return n.now(), own, true
+	return n.now(), own, n.changes.Load(), true
 }
 
 // notSaved gives back what unsaved took: it stands before what was learnt meanwhile.
@@ -285,17 +310,14 @@ func (t *Tracker) FirstByte(n *Node, took time.Duration, now time.Time, p router
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.meter = n.meter.First(took)
-	if s := n.now(); s.Degraded != core.DegradedSlow && n.meter.Degraded(p) != core.DegradedSlow {
-		return
+	graded := n.now()
+	if n.grade(p.SlowFirstByte == 0 || took <= p.SlowFirstByte, core.DegradedSlow, now, p, &graded) { // else there is nothing to save
+		n.changeLocked(now, func(core.NodeState) core.NodeState { return graded })
 	}
-	n.changeLocked(now, func(s core.NodeState) core.NodeState {
-		n.grade(p.SlowFirstByte == 0 || took <= p.SlowFirstByte, core.DegradedSlow, now, p, &s)
-		return s
-	})
 }
 
-// grade makes a node degraded, or not any more, after a sample of what why names.
-func (n *Node) grade(good bool, why string, now time.Time, p router.Policy, s *core.NodeState) {
+// grade makes a node degraded, or not any more, after a sample of what why names. It reports whether anything changed.
+func (n *Node) grade(good bool, why string, now time.Time, p router.Policy, s *core.NodeState) bool {
 	switch {
 	case s.Degraded == why && good:
 		n.meter = router.Meter{}
@@ -304,7 +326,10 @@ func (n *Node) grade(good bool, why string, now time.Time, p router.Policy, s *c
 	case s.Degraded == why && !now.Before(s.DegradedAt.Add(p.TrialAfter)), s.Degraded == "" && n.meter.Degraded(p) == why:
 		*s = router.Degrade(*s, why, now)
 		n.own.graded = true
+	default:
+		return false
 	}
+	return true
 }
 
 // SameFault reports whether the node failed last on a request of the same fingerprint, and remembers this one.
@@ -338,16 +363,18 @@ func (t *Tracker) Blocked(n *Node, name, why, reason string, now time.Time) {
 
 // Unblocked ends a block, if it is the one that why says: what it waited for has come about, though nobody said so.
 func (t *Tracker) Unblocked(n *Node, name, why string) {
-	var ended bool
-	t.change(n, t.now(), func(s core.NodeState) core.NodeState {
-		if ended = s.Blocked == why; ended {
+	n.mu.Lock()
+	ended := n.now().Blocked == why
+	if ended {
+		n.changeLocked(t.now(), func(s core.NodeState) core.NodeState {
 			s.Blocked, n.own.lifted = "", why
 			if n.own.blocked == why {
 				n.own.blocked = ""
 			}
-		}
-		return s
-	})
+			return s
+		})
+	}
+	n.mu.Unlock()
 	if ended {
 		t.log.Info("node unblocked", "account", n.account, "node", name, "node_id", n.id, "why", why)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -235,5 +236,146 @@ func TestNode_LongTrialDoesNotExclude(t *testing.T) {
 				t.Errorf("%s: %d in flight, the next trial has not the node to itself", c.reason, n.InFlight())
 			}
 		})
+	}
+}
+
+// An instance that did not know that another one had brought a node back brought "failed" back with its next save.
+func TestSaveOfNothingNewBringsNothingBack(t *testing.T) {
+	a, b, _ := pair()
+	ctx := t.Context()
+	na, nb := a.Node(ctx, "1", "acme"), b.Node(ctx, "1", "acme")
+	a.Failed(na, "n", "broken", day, strict)
+	a.Failed(na, "n", "broken", day, strict)
+	save(t, a, na)
+	if err := b.Reload(ctx, "acme", ids); err != nil {
+		t.Fatal(err)
+	}
+	b.Succeeded(nb, "n", strict)
+	save(t, b, nb)
+	if err := a.EndCooling(ctx, "1", "acme"); err != nil {
+		t.Fatal(err)
+	}
+	if s := na.State(); s.Failed || s.FailStreak != 0 {
+		t.Errorf("it knows %+v", s)
+	}
+	b.Sync(ctx, "acme", 9, ids)
+	if s := nb.State(); s.Failed || s.FailStreak != 0 {
+		t.Errorf("saved %+v", s)
+	}
+}
+
+// What another instance saved just before our own save is known after it.
+func TestSaveLearns(t *testing.T) {
+	a, b, _ := pair()
+	ctx := t.Context()
+	na, nb := a.Node(ctx, "1", "acme"), b.Node(ctx, "1", "acme")
+	b.Blocked(nb, "n", core.BlockedSuspended, "x", day)
+	save(t, b, nb)
+	a.Failed(na, "n", "broken", day, strict)
+	save(t, a, na)
+	if s := na.State(); s.Blocked != core.BlockedSuspended || s.FailStreak != 1 {
+		t.Errorf("state %+v", s)
+	}
+}
+
+// A listing that met a change of ours is no knowledge of the generation: it would never have been read again.
+func TestSyncThatSkippedIsNotCurrent(t *testing.T) {
+	a, b, f := pair()
+	ctx := t.Context()
+	na, nb := a.Node(ctx, "1", "acme"), b.Node(ctx, "1", "acme")
+	f.before = func() {
+		f.before = nil
+		b.Failed(nb, "n", "broken", day, strict)
+		save(t, b, nb)
+	}
+	a.Cooled(na, "n", "m", day.Add(time.Hour), "limit", day)
+	save(t, a, na)
+	b.Sync(ctx, "acme", 5, ids)
+	if b.Current("acme", 5) {
+		t.Error("it takes what it skipped for read")
+	}
+	b.Sync(ctx, "acme", 5, ids)
+	if !b.Current("acme", 5) || !cooling(nb, "m") {
+		t.Errorf("state %+v", nb.State())
+	}
+}
+
+// A burst's limit, learnt before the save of a quota's, shortened it to a second.
+func TestShorterLimitEndsNoLongerOne(t *testing.T) {
+	a, b, _ := pair()
+	ctx := t.Context()
+	na, nb := a.Node(ctx, "1", "acme"), b.Node(ctx, "1", "acme")
+	a.Cooled(na, "n", "", day.Add(10*time.Hour), "quota", day)
+	a.Cooled(na, "n", "", day.Add(time.Second), "burst", day)
+	save(t, a, na)
+	b.Sync(ctx, "acme", 1, ids)
+	for _, n := range []*health.Node{na, nb} {
+		if until := n.State().Cooling[""]; !until.Equal(day.Add(10 * time.Hour)) {
+			t.Errorf("cools until %v", until)
+		}
+	}
+}
+
+// Requests queued for a slow store, one failed save after the other.
+func TestSaveSoonDoesNotQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := &slowStore{Store: memory.New()}
+		tr := health.New(health.Options{States: store.NewTables(st, time.Now).States, Log: slog.New(slog.DiscardHandler)})
+		n := tr.Node(t.Context(), "1", "acme")
+		began := time.Now()
+		var wg sync.WaitGroup
+		for range 30 {
+			wg.Go(func() {
+				tr.Failed(n, "n", "broken", time.Now(), strict)
+				_ = tr.SaveSoon(t.Context(), n)
+			})
+		}
+		wg.Wait()
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("30 requests took %v", took)
+		}
+		st.ok.Store(true)
+		tr.Failed(n, "n", "broken", time.Now(), strict)
+		if err := tr.SaveSoon(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := store.NewTables(st, time.Now).States.Get(t.Context(), "1"); err != nil || r.Value.FailStreak != 31 {
+			t.Errorf("saved %+v, %v", r.Value, err)
+		}
+	})
+}
+
+// slowStore takes a second to fail.
+type slowStore struct {
+	*memory.Store
+	ok atomic.Bool
+}
+
+func (s *slowStore) Create(ctx context.Context, d store.Doc) (int64, error) {
+	if !s.ok.Load() {
+		time.Sleep(time.Second)
+		return 0, errors.New("away")
+	}
+	return s.Store.Create(ctx, d)
+}
+
+// What comes while another one saves is saved by that one.
+func TestSaveSoonLosesNothing(t *testing.T) {
+	tr, _, tables := newTracker(t)
+	n := tr.Node(t.Context(), "1", "acct")
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() {
+			for range 20 {
+				tr.Failed(n, "n", "broken", now, policy)
+				if err := tr.SaveSoon(t.Context(), n); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if s := saved(t, tables, "1"); s.FailStreak != 1000 {
+		t.Errorf("saved a streak of %d", s.FailStreak)
 	}
 }

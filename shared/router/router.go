@@ -164,6 +164,17 @@ func chosen(cs []Candidate, i int) Choice {
 	return Choice{Index: i, Trial: s != nil && (s.Failed || s.Degraded != "" && cs[i].rank == fit)}
 }
 
+// Spare reports whether Pick could have chosen another candidate than the one with the index, a failed one's early trial
+// apart. cs must be as Pick left them.
+func Spare(cs []Candidate, index int) bool {
+	for i := range cs {
+		if i != index && cs[i].why == Chosen && cs[i].rank != last {
+			return true
+		}
+	}
+	return false
+}
+
 // note keeps the most telling reason and the shortest wait.
 func (c *Choice) note(why Why, wait time.Duration) {
 	if wait > 0 && (c.Wait == 0 || wait < c.Wait) {

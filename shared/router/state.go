@@ -37,6 +37,21 @@ func ConditionOf(s *core.NodeState, now time.Time) (c core.Condition, since time
 	return c, s.Since, s.Reason
 }
 
+// brief is how long a cool-down lasts that nobody needs to hear of: upstreams refuse bursts all the time.
+const brief = time.Minute
+
+// Notable is ConditionOf, to which a brief cool-down is none.
+func Notable(s *core.NodeState, now time.Time) (c core.Condition, since time.Time, reason string) {
+	c, since, reason = ConditionOf(s, now)
+	if c != core.Cooling || latest(s.Cooling).Sub(since) >= brief {
+		return c, since, reason
+	}
+	if s.Degraded != "" {
+		return core.Degraded, s.DegradedAt, degradedReason(s.Degraded)
+	}
+	return core.Online, s.Since, ""
+}
+
 // HalfOpen reports whether a failed node's trial is due.
 func HalfOpen(s *core.NodeState, now time.Time, p Policy) bool {
 	return s != nil && s.Failed && s.Blocked == "" && !now.Before(s.FailedAt.Add(p.TrialAfter))
@@ -141,7 +156,9 @@ func Cooled(s core.NodeState, model string, until time.Time, reason string, now 
 	if len(next) >= maxCooling {
 		model = ""
 	}
-	next[model] = until
+	if until.After(next[model]) { // a burst's limit does not end a quota's
+		next[model] = until
+	}
 	s.Cooling = next
 	s.LastError, s.LastErrAt = reason, now
 	return s

@@ -61,7 +61,6 @@ func (c *Checker) ask(ctx context.Context, n *core.Node, limit time.Duration) (a
 	default:
 		a.model = c.cheapest(n)
 		a.f = message(ctx, client, t, a.model)
-		a.spoke = a.model != "" && a.good()
 	}
 	a.took = time.Since(began)
 	return a
@@ -83,14 +82,28 @@ func reach(ctx context.Context, c upstream.Client, t upstream.Target) upstream.F
 
 // message is the method api: one token of a model, else the list of the node's models.
 func message(ctx context.Context, c upstream.Client, t upstream.Target, model string) upstream.Failure {
-	r := &upstream.Request{Method: http.MethodGet, Path: "/v1/models", Header: http.Header{}}
-	if model != "" {
-		path, question := question(t.Node, model)
-		body, err := json.Marshal(question)
+	if model == "" {
+		return send(ctx, c, t, "/v1/models", nil)
+	}
+	path, questions := questionsFor(t.Node, model)
+	var f upstream.Failure
+	for _, q := range questions {
+		body, err := json.Marshal(q)
 		if err != nil {
 			return upstream.Failure{Class: upstream.ClientFault, Reason: "the question cannot be written"}
 		}
-		r.Method, r.Path, r.Length = http.MethodPost, path, int64(len(body))
+		if f = send(ctx, c, t, path, body); f.Class != upstream.ClientFault || f.Status != http.StatusBadRequest {
+			break
+		}
+	}
+	return f
+}
+
+// send asks once; without a body by GET.
+func send(ctx context.Context, c upstream.Client, t upstream.Target, path string, body []byte) upstream.Failure {
+	r := &upstream.Request{Method: http.MethodGet, Path: path, Header: http.Header{}}
+	if body != nil {
+		r.Method, r.Length = http.MethodPost, int64(len(body))
 		r.Header.Set("Content-Type", "application/json")
 		r.Again = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 		r.Body, _ = r.Again()
@@ -107,29 +120,35 @@ func message(ctx context.Context, c upstream.Client, t upstream.Target, model st
 	return c.Classify(resp.StatusCode, resp.Header, text)
 }
 
-// question is what costs least to answer in the node's API, and its path.
-func question(n *core.Node, model string) (path string, body any) {
-	type said struct {
-		Role    string `json:"role"`
-		Content string `json:"content"`
-	}
-	if n.Kind == core.KindOpenAI && n.Wire == "responses" {
-		return "/v1/responses", struct {
+type said struct {
+	Role    string `json:"role"`
+	Content string `json:"content"`
+}
+
+// question is one of Messages or Chat Completions.
+type question struct {
+	Model     string `json:"model"`
+	MaxTokens int    `json:"max_tokens,omitempty"`
+	MaxNew    int    `json:"max_completion_tokens,omitempty"`
+	Messages  []said `json:"messages"`
+}
+
+// questionsFor are what costs least to answer in the node's API, and its path. The next one is for who calls the one before a
+// bad request: OpenAI's newer models refuse max_tokens, older services know nothing else.
+func questionsFor(n *core.Node, model string) (path string, questions []any) {
+	hi := []said{{"user", "hi"}}
+	switch {
+	case n.Kind == core.KindOpenAI && n.Wire == "responses":
+		return "/v1/responses", []any{struct {
 			Model string `json:"model"`
 			Max   int    `json:"max_output_tokens"` // 16 is the least that OpenAI takes
 			Input string `json:"input"`
 			Store bool   `json:"store"`
-		}{model, 16, "hi", false}
+		}{model, 16, "hi", false}}
+	case n.Kind == core.KindOpenAI:
+		return "/v1/chat/completions", []any{question{Model: model, MaxTokens: 1, Messages: hi}, question{Model: model, MaxNew: 16, Messages: hi}}
 	}
-	path = "/v1/messages"
-	if n.Kind == core.KindOpenAI {
-		path = "/v1/chat/completions"
-	}
-	return path, struct {
-		Model     string `json:"model"`
-		MaxTokens int    `json:"max_tokens"`
-		Messages  []said `json:"messages"`
-	}{model, 1, []said{{"user", "hi"}}}
+	return "/v1/messages", []any{question{Model: model, MaxTokens: 1, Messages: hi}}
 }
 
 // cheapest is the model to ask a node for: the one that its operator chose, else of those that it is said to serve the one

@@ -47,7 +47,8 @@ func (c *Checker) check(ctx context.Context, n *core.Node, source string, p rout
 			recovered = before != nil && before.Failed
 			c.o.Tracker.Succeeded(s, n.Name, p)
 		}
-		if a.spoke && before != nil && before.Degraded == core.DegradedSlow {
+		// what asks no model ends it, too: requests will tell whether it is still slow, and nothing else could
+		if before != nil && before.Degraded == core.DegradedSlow {
 			c.o.Tracker.FirstByte(s, a.took, now, p)
 		}
 	case f.Blocked != "":
@@ -143,7 +144,6 @@ type answer struct {
 	f      upstream.Failure
 	method string        // that was used
 	model  string        // that was asked; empty: none
-	spoke  bool          // it was a model that answered: took is its
 	took   time.Duration // until the answer was there
 }
 

@@ -156,7 +156,7 @@ func TestVerdicts(t *testing.T) {
 }
 
 // TestDegradedEnds: a good check in time ends that a node is slow, one that is slow itself does not, and a good one ends that
-// it fails too often.
+// it fails too often. Nodes that no model is asked for stayed slow for ever.
 func TestDegradedEnds(t *testing.T) {
 	for _, c := range []struct {
 		why, degraded, method string
@@ -166,7 +166,7 @@ func TestDegradedEnds(t *testing.T) {
 		{"fast again", core.DegradedSlow, core.CheckAPI, time.Second, true},
 		{"at the bound", core.DegradedSlow, core.CheckAPI, 5 * time.Second, true},
 		{"still slow", core.DegradedSlow, core.CheckAPI, 6 * time.Second, false},
-		{"a HEAD does not show how fast models are", core.DegradedSlow, core.CheckHead, time.Second, false},
+		{"a HEAD does not show how fast models are, so requests find out", core.DegradedSlow, core.CheckHead, time.Second, true},
 		{"no failure", core.DegradedErrors, core.CheckAPI, 6 * time.Second, true},
 	} {
 		synctest.Test(t, func(t *testing.T) {

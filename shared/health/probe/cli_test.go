@@ -2,6 +2,8 @@ package probe_test
 
 import (
 	"context"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -73,13 +75,13 @@ func TestCLI(t *testing.T) {
 	}
 }
 
-// TestCLIEnvironment: the credential is in the environment, never in the arguments; nothing else of ours is there; the home is
-// a folder of its own, which is gone afterwards.
+// TestCLIEnvironment: neither the credential nor the address is in environment or arguments, nor anything else of ours; the home
+// is a folder of its own, which is gone afterwards.
 func TestCLIEnvironment(t *testing.T) {
 	t.Setenv("SLUICE_MASTER_KEY", "our-own-secret")
 	out := t.TempDir()
 	script := program(t, `echo "$@" > `+out+`/args; env > `+out+`/env; pwd > `+out+`/pwd; touch "$HOME/trace"; echo ok`)
-	r := newRig(t, memory.New(), func(o *probe.Options) { o.CLI = &probe.CLI{Path: script, Env: []string{"HTTPS_PROXY=http://proxy:1"}} })
+	r := newRig(t, memory.New(), func(o *probe.Options) { o.CLI = &probe.CLI{Path: script} })
 	n := r.add(cliNode(), "")
 	if found, err := r.Check(t.Context(), n); err != nil || !found.OK {
 		t.Fatalf("%+v, %v", found, err)
@@ -99,8 +101,11 @@ func TestCLIEnvironment(t *testing.T) {
 		k, v, _ := strings.Cut(strings.TrimSpace(line), "=")
 		env[k] = v
 	}
-	for k, want := range map[string]string{"ANTHROPIC_API_KEY": cliKey, "ANTHROPIC_AUTH_TOKEN": cliKey, "ANTHROPIC_BASE_URL": "http://127.0.0.1:1",
-		"HTTPS_PROXY": "http://proxy:1", "PATH": os.Getenv("PATH"), "SLUICE_MASTER_KEY": ""} {
+	if strings.Contains(read("env"), cliKey) || !strings.HasPrefix(env["ANTHROPIC_API_KEY"], "sk-ant-check-") || !strings.HasPrefix(env["ANTHROPIC_BASE_URL"], "http://127.0.0.1:") ||
+		env["ANTHROPIC_BASE_URL"] == "http://127.0.0.1:1" {
+		t.Errorf("environment %v", env)
+	}
+	for k, want := range map[string]string{"PATH": os.Getenv("PATH"), "SLUICE_MASTER_KEY": ""} {
 		if env[k] != want {
 			t.Errorf("%s is %q, want %q", k, env[k], want)
 		}
@@ -114,62 +119,86 @@ func TestCLIEnvironment(t *testing.T) {
 	}
 }
 
-// TestCLISigns: Anthropic itself refuses a key sent as a token and a token sent as a key.
-func TestCLISigns(t *testing.T) {
+// TestCLIRelay: what the program sends reaches the node through its own client, signed and guarded as any request; the
+// program knows neither address nor credential, and nobody without the check's own token is served.
+func TestCLIRelay(t *testing.T) {
 	for _, c := range []struct {
-		why, base, key string
-		api, token     bool
+		why, mode string
+		status    int
+		ok        bool
+		says      string
+		asked     int
 	}{
-		{"a relay gets both", "https://relay.example", "sk-ant-api-1", true, true},
-		{"Anthropic's key", "https://api.anthropic.com", "sk-ant-api-1", true, false},
-		{"Anthropic's token", "https://api.anthropic.com", "sk-ant-oat-1", false, true},
+		{"a question", "ask", 200, true, "", 1},
+		{"a node that fails", "ask", 503, false, "status 503", 1},
+		{"a refused credential", "ask", 401, false, "status 401", 1},
+		{"a redirect, which the program would have followed to any address", "ask", 307, false, "status 307", 1},
+		{"another token", "steal", 200, false, "the Claude CLI got no answer (exit status 1)", 0},
+		{"what is no API", "elsewhere", 200, false, "the Claude CLI got no answer (exit status 1)", 0},
 	} {
-		out := filepath.Join(t.TempDir(), "env")
-		r := newRig(t, memory.New(), func(o *probe.Options) { o.CLI = &probe.CLI{Path: program(t, "env > "+out+"; echo ok")} })
-		n := cliNode()
-		n.BaseURL, n.Credential = c.base, core.Sealed(c.key)
-		n = r.add(n, "")
-		if found, err := r.Check(t.Context(), n); err != nil || !found.OK {
-			t.Fatalf("%s: %+v, %v", c.why, found, err)
-		}
-		b, _ := os.ReadFile(out)
-		if got := strings.Contains(string(b), "ANTHROPIC_API_KEY="+c.key); got != c.api {
-			t.Errorf("%s: key %v", c.why, got)
-		}
-		if got := strings.Contains(string(b), "ANTHROPIC_AUTH_TOKEN="+c.key); got != c.token {
-			t.Errorf("%s: token %v", c.why, got)
+		r := newRig(t, memory.New(), func(o *probe.Options) {
+			o.CLI = &probe.CLI{Path: program(t, "FAKE_CLAUDE="+c.mode+" exec "+os.Args[0])}
+		})
+		r.client.status(c.status)
+		n := r.add(cliNode(), "")
+		found, err := r.Check(t.Context(), n)
+		if err != nil || found.OK != c.ok || found.Error != c.says || found.Method != core.CheckCLI || len(r.client.nodes()) != c.asked {
+			t.Errorf("%s: %+v, %v, asked %q", c.why, found, err, r.client.asked)
 		}
 	}
 }
 
-// TestCLIGuard: the program must not be a way around the guard of addresses.
-func TestCLIGuard(t *testing.T) {
-	for _, c := range []struct {
-		why, base string
-		operator  bool
-		policy    upstream.Policy
-		runs      bool
-	}{
-		{"loopback of a tenant", "http://127.0.0.1:1", false, upstream.Policy{}, false},
-		{"by a name", "http://localhost:1", false, upstream.Policy{}, false},
-		{"in brackets", "http://[::1]:1", false, upstream.Policy{}, false},
-		{"the metadata service, whatever is allowed", "http://169.254.169.254", false, upstream.Policy{AllowPrivate: true}, false},
-		{"loopback where it is allowed", "http://localhost:1", false, upstream.Policy{AllowPrivate: true}, true},
-		{"the operator's own address", "http://127.0.0.1:1", true, upstream.Policy{}, true},
-	} {
-		mark := filepath.Join(t.TempDir(), "ran")
-		r := newRig(t, memory.New(), func(o *probe.Options) {
-			o.CLI = &probe.CLI{Path: program(t, "touch "+mark+"; echo ok"), Guard: c.policy}
-		})
-		n := cliNode()
-		n.BaseURL, n.Operator = c.base, c.operator
-		n = r.add(n, "")
-		found, err := r.Check(t.Context(), n)
-		_, ran := os.Stat(mark)
-		if err != nil || found.OK != c.runs || (ran == nil) != c.runs || !c.runs && !strings.HasPrefix(found.Error, "address is not public") {
-			t.Errorf("%s: %+v, %v, ran %v", c.why, found, err, ran == nil)
-		}
+// endless answers with more than any machine's memory, packed.
+type endless struct{ scripted }
+
+func (e *endless) Send(context.Context, upstream.Target, *upstream.Request) (*http.Response, error) {
+	h := http.Header{"Content-Type": {"text/event-stream"}, "Content-Encoding": {"gzip"}, "Set-Cookie": {"a=b"}}
+	return &http.Response{StatusCode: 200, Header: h, Body: io.NopCloser(zeros{})}, nil
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
+
+// TestCLIRelayIsBounded: a node made the program take all memory.
+func TestCLIRelayIsBounded(t *testing.T) {
+	r := newRig(t, memory.New(), func(o *probe.Options) {
+		o.CLI = &probe.CLI{Path: program(t, "FAKE_CLAUDE=ask exec "+os.Args[0])}
+		o.Clients = map[core.Kind]upstream.Client{core.KindAnthropic: &endless{}}
+	})
+	n := r.add(cliNode(), "")
+	if found, err := r.Check(t.Context(), n); err != nil || !found.OK {
+		t.Errorf("%+v, %v", found, err)
 	}
+}
+
+// TestMain lets the test binary be the program that TestCLIRelay runs.
+func TestMain(m *testing.M) {
+	mode := os.Getenv("FAKE_CLAUDE")
+	if mode == "" {
+		os.Exit(m.Run())
+	}
+	path, key := "/v1/messages", os.Getenv("ANTHROPIC_API_KEY")
+	switch mode {
+	case "steal":
+		key += "x"
+	case "elsewhere":
+		path = "/api/event"
+	}
+	q, err := http.NewRequestWithContext(context.Background(), http.MethodPost, os.Getenv("ANTHROPIC_BASE_URL")+path, strings.NewReader(`{"model":"m-1"}`))
+	if err != nil {
+		os.Exit(2)
+	}
+	q.Header.Set("X-Api-Key", key)
+	resp, err := http.DefaultClient.Do(q)
+	if err != nil || resp.StatusCode != http.StatusOK || resp.Header.Get("Set-Cookie") != "" {
+		os.Exit(1)
+	}
+	if n, err := io.Copy(io.Discard, resp.Body); err != nil || n > 1<<20 {
+		os.Exit(1)
+	}
+	_, _ = os.Stdout.WriteString("OK")
+	os.Exit(0)
 }
 
 // TestLesson_CLIFallsBack (BUG of 1.9: methods without a key became HEAD, silently): where the CLI cannot ask, a message does,

@@ -140,9 +140,9 @@ func newRig(t *testing.T, s store.Store, change func(*probe.Options)) *rig {
 	log := slog.New(slog.NewTextHandler(r.log, nil))
 	r.tables = store.NewTables(s, r.clock)
 	journal := health.NewJournal(health.JournalOptions{Tables: r.tables, Events: r.events, Log: log, Now: r.clock})
-	r.tracker = health.New(health.Options{States: r.tables.States, Log: log, Now: r.clock, Changed: func(ctx context.Context, id string) {
+	r.tracker = health.New(health.Options{States: r.tables.States, Log: log, Now: r.clock, Changed: func(ctx context.Context, id string, is core.Condition) {
 		r.Noticed()
-		journal.Changed(ctx, id)
+		journal.Changed(ctx, id, is)
 	}})
 	o := probe.Options{Tables: r.tables, Leases: s, Tracker: r.tracker, Journal: journal, Policy: r.policy, Log: log, Now: r.clock,
 		Clients: map[core.Kind]upstream.Client{core.KindAnthropic: r.client, core.KindOpenAI: r.client},

@@ -57,3 +57,20 @@ func TestQuestion(t *testing.T) {
 		}
 	}
 }
+
+// OpenAI's newer models refuse max_tokens, so that their nodes never came back by a check.
+func TestQuestionOfNewerModels(t *testing.T) {
+	a := &asking{}
+	r := newRig(t, memory.New(), func(o *probe.Options) { o.Clients = map[core.Kind]upstream.Client{core.KindOpenAI: a} })
+	a.reply = func(context.Context, string, string) (int, error) {
+		if strings.Contains(a.body, `"max_tokens"`) {
+			return 400, nil
+		}
+		return 200, nil
+	}
+	n := r.add(core.Node{Kind: core.KindOpenAI, HealthModel: "m"}, "")
+	found, err := r.Check(t.Context(), n)
+	if want := `{"model":"m","max_completion_tokens":16,"messages":[{"role":"user","content":"hi"}]}`; err != nil || !found.OK || a.body != want || len(a.asked) != 2 {
+		t.Errorf("%+v, %v, asked %q, the last %s", found, err, a.asked, a.body)
+	}
+}

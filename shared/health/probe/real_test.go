@@ -7,6 +7,8 @@ import (
 	"sluice/shared/core"
 	"sluice/shared/health/probe"
 	"sluice/shared/store/memory"
+	"sluice/shared/upstream"
+	"sluice/shared/upstream/anthropic"
 	"sluice/shared/upstream/upstreamtest"
 )
 
@@ -14,14 +16,22 @@ import (
 func TestRealCLI(t *testing.T) {
 	path := "../../../tests/clients/node_modules/.bin/claude"
 	if _, err := os.Stat(path); err != nil {
-		t.Skip("the clients' suite is not installed")
+		if os.Getenv("NEED_CLIENTS") != "" {
+			t.Fatal("the clients' suite is not installed; tests/clients/run.sh does it")
+		}
+		t.Skip("SKIPPED: the clients' suite is not installed; make test-clients runs this")
 	}
 	wd, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
 	}
 	up := upstreamtest.NewAnthropic(t)
-	r := newRig(t, memory.New(), func(o *probe.Options) { o.CLI = &probe.CLI{Path: wd + "/" + path} })
+	transports := upstream.NewTransports(upstream.TransportOptions{})
+	t.Cleanup(transports.CloseIdle)
+	r := newRig(t, memory.New(), func(o *probe.Options) {
+		o.CLI = &probe.CLI{Path: wd + "/" + path}
+		o.Clients = map[core.Kind]upstream.Client{core.KindAnthropic: anthropic.New(transports)}
+	})
 	n := cliNode()
 	n.BaseURL, n.HealthModel = up.URL, "claude-haiku-5-5"
 	n = r.add(n, "")

@@ -55,7 +55,9 @@ func (c *Checker) SweepDue(ctx context.Context, every time.Duration) (Report, er
 	if err := c.o.Tables.ReadMeta(ctx, metaOf(sweeping), &p); err != nil && !store.Missing(err) {
 		return Report{}, err
 	}
-	if len(p.From) == 0 && c.o.Now().Before(p.Began.Add(every-every*early/100)) {
+	now := c.o.Now()
+	// one that began in the future did so before the clock was set back
+	if len(p.From) == 0 && !now.Before(p.Began) && now.Before(p.Began.Add(every-every*early/100)) {
 		return Report{Elsewhere: true}, nil
 	}
 	return c.Sweep(ctx)
@@ -302,6 +304,9 @@ func (c *Checker) ripe(ctx context.Context, nodes []*core.Node, known map[string
 			p = c.o.Policy
 		}
 		at := dueAt(n.ID, s, asked[n.ID], p)
+		if at.After(now.Add(p.TrialAfter)) { // the clock was set back
+			at = now
+		}
 		if cool := router.CoolingUntil(s, "", now); cool.After(at) {
 			at = cool // it said itself when to come again
 		}
