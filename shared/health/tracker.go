@@ -130,9 +130,21 @@ func (t *Tracker) Save(ctx context.Context, n *Node) error {
 	if !n.dirty.Load() || n.gone.Load() {
 		return nil
 	}
+	return t.saveAnd(ctx, n, t.changed)
+}
+
+// SaveUntold is Save for who tells of the change itself, and knows more of how it came about.
+func (t *Tracker) SaveUntold(ctx context.Context, n *Node) error {
+	if !n.dirty.Load() || n.gone.Load() {
+		return nil
+	}
+	return t.saveAnd(ctx, n, nil)
+}
+
+func (t *Tracker) saveAnd(ctx context.Context, n *Node, tell func(context.Context, string, core.Condition)) error {
 	n.save.Lock()
 	defer n.save.Unlock()
-	return t.write(ctx, n)
+	return t.write(ctx, n, tell)
 }
 
 // SaveSoon is Save, but does not wait for another one who saves the node right now: that one saves what came meanwhile, too.
@@ -142,7 +154,7 @@ func (t *Tracker) SaveSoon(ctx context.Context, n *Node) error {
 		if !n.save.TryLock() {
 			return nil
 		}
-		err := t.write(ctx, n)
+		err := t.write(ctx, n, t.changed)
 		n.save.Unlock()
 		if err != nil {
 			return err
@@ -152,7 +164,7 @@ func (t *Tracker) SaveSoon(ctx context.Context, n *Node) error {
 }
 
 // write is Save for who holds n.save.
-func (t *Tracker) write(ctx context.Context, n *Node) error {
+func (t *Tracker) write(ctx context.Context, n *Node, tell func(context.Context, string, core.Condition)) error {
 	now, own, seen, ok := n.unsaved()
 	if !ok {
 		return nil
@@ -177,8 +189,8 @@ func (t *Tracker) write(ctx context.Context, n *Node) error {
 		n.notSaved(own)
 		return err
 	}
-	if was != is && t.changed != nil {
-		t.changed(ctx, n.id, is)
+	if was != is && tell != nil {
+		tell(ctx, n.id, is)
 	}
 	return nil
 }

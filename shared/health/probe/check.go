@@ -71,8 +71,9 @@ func (c *Checker) check(ctx context.Context, n *core.Node, source string, p rout
 	found = core.HealthCheck{At: now.UTC(), OK: a.good(), MS: a.took.Milliseconds(), Method: a.method, Source: source}
 	if !found.OK {
 		found.Error = words(f)
+		c.Noticed() // it may have failed now
 	}
-	if err := c.o.Tracker.Save(late, s); err != nil {
+	if err := c.o.Tracker.SaveUntold(late, s); err != nil {
 		return found, recovered, err // the journal tells of what is saved
 	}
 	return found, recovered, c.o.Journal.Check(late, n, found)

@@ -276,3 +276,21 @@ func TestRealProtocol(t *testing.T) {
 		}
 	}
 }
+
+// A recovery that a check brought about stood in the history as if a client's request had.
+func TestHistoryNamesTheCheck(t *testing.T) {
+	r := newRig(t, memory.New(), nil)
+	n := r.add(core.Node{}, "status 500")
+	if found, err := r.Check(t.Context(), n); err != nil || !found.OK {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	rows, err := r.tables.Days.Page(t.Context(), n.Account, n.ID+"/", 10)
+	if err != nil || len(rows) != 1 {
+		t.Fatalf("%+v, %v", rows, err)
+	}
+	got := rows[0].Value.Checks
+	last := got[len(got)-1]
+	if last.Method != core.CheckAPI || last.Source != core.SourceManual || last.Condition != core.Online || !last.OK {
+		t.Errorf("history %+v", got)
+	}
+}
