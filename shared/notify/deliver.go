@@ -4,7 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"slices"
+	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -14,7 +15,6 @@ import (
 const (
 	leaseName  = "notify"
 	leaseTime  = time.Minute
-	pageSize   = 200
 	workers    = 4
 	maxTries   = 8
 	refusedFor = 3              // tries of what is refused for good
@@ -31,15 +31,17 @@ func backoff(n int) time.Duration {
 type Report struct {
 	Sent   int  `json:"sent"`
 	Failed int  `json:"failed"`         // given up
-	Left   int  `json:"left"`           // for later: not due, to be tried again, or held up by a rate limit
+	Left   int  `json:"left"`           // of those seen, for later: not due, to be tried again, or held up by a rate limit
 	Held   bool `json:"held,omitempty"` // another one delivers
 }
 
 // Deliver sends what is due and returns when nothing is, or when ctx ends; it waits for nothing, so call it every few seconds,
 // or at each tick of a scheduler. One runs at a time over all instances (lease "notify"); with an empty outbox it costs
-// one listing. A failed attempt is repeated after 5 s, 15 s, 1, 5, 15 and 60 minutes, or when the service says; given up
-// after 8 attempts, 24 hours, or 3 answers that refuse it for good. What becomes of a notice is logged. A channel gets
-// at most 20 messages a minute, and rests for up to a minute after a failure. The error is the store's.
+// one listing. Accounts take turns: none has more than two of the four workers, so that what a slow service costs is its own
+// account's time, and what is noted meanwhile is seen within about 20 s. A failed attempt is repeated after 5 s, 15 s, 1, 5,
+// 15 and 60 minutes, or when the service says; given up after 8 attempts, 24 hours, or 3 answers that refuse it for good.
+// What becomes of a notice is logged. A channel gets at most 20 messages a minute, and rests for up to a minute after a
+// failure, and for as long as it took after a success of more than 3 s. The error is the store's.
 func (h *Hub) Deliver(ctx context.Context) (Report, error) {
 	if !h.running.TryLock() {
 		return Report{Held: true}, nil
@@ -49,7 +51,7 @@ func (h *Hub) Deliver(ctx context.Context) (Report, error) {
 	if err != nil || len(docs) == 0 {
 		return Report{}, err
 	}
-	r := &run{h: h, closed: make(map[string]bool)}
+	r := &run{h: h, closed: make(map[string]time.Time), after: h.from}
 	if err := r.hold(ctx); err != nil {
 		if errors.Is(err, store.ErrHeld) {
 			return Report{Held: true}, nil
@@ -57,28 +59,53 @@ func (h *Hub) Deliver(ctx context.Context) (Report, error) {
 		return Report{}, err
 	}
 	defer r.release(ctx)
-	for {
-		done, err := r.pass(ctx)
-		if ctx.Err() != nil {
-			return r.report, nil
-		}
-		if errors.Is(err, store.ErrHeld) { // this process stood still for longer than its lease
-			r.report.Held = true
-			return r.report, nil
-		}
-		if err != nil || done == 0 {
-			return r.report, err
-		}
+	err = r.rounds(ctx)
+	h.from = r.after
+	if ctx.Err() != nil {
+		return r.report, nil
 	}
+	if errors.Is(err, store.ErrHeld) { // this process stood still for longer than its lease
+		r.report.Held = true
+		return r.report, nil
+	}
+	return r.report, err
 }
 
 // run is one Deliver.
 type run struct {
-	h      *Hub
+	h     *Hub
+	after string // where the listing of the outbox goes on
+	seen  int    // notices, in this round
+	cut   bool   // time did not reach some of this round's
+
 	mu     sync.Mutex
 	report Report
-	held   time.Time       // when the lease was taken last
-	closed map[string]bool // channels that get nothing more
+	held   time.Time            // when the lease was taken last
+	closed map[string]time.Time // channels that get nothing more until then
+}
+
+// rounds goes through the outbox until a whole round, in which every channel had its turn, did nothing.
+func (r *run) rounds(ctx context.Context) error {
+	whole := r.after == "" // a round that begins where the last Deliver stopped is not
+	before := 0
+	for {
+		if r.after == "" {
+			r.seen, r.cut, before = 0, false, r.report.Sent+r.report.Failed
+		}
+		err := r.pass(ctx)
+		done := r.report.Sent + r.report.Failed - before
+		r.report.Left = max(0, r.seen-done)
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+		if r.after != "" {
+			continue
+		}
+		if whole && done == 0 && !r.cut {
+			return nil
+		}
+		whole = true
+	}
 }
 
 // hold takes the lease, or keeps it.
@@ -104,96 +131,17 @@ func (r *run) release(ctx context.Context) {
 	}
 }
 
-// lane is the due notices of one channel, the oldest first.
-type lane struct {
-	channel string
-	due     []Notice
-}
-
-// pass sends once what the outbox holds now, several channels at a time; it returns how many notices left it.
-func (r *run) pass(ctx context.Context) (int, error) {
-	lanes, listed, err := r.collect(ctx)
-	if err != nil {
-		return 0, err
-	}
-	before := r.report.Sent + r.report.Failed
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	queue := make(chan *lane)
-	var wg sync.WaitGroup
-	for range min(workers, len(lanes)) {
-		wg.Go(func() {
-			for l := range queue {
-				if err := r.empty(ctx, l); err != nil {
-					cancel(err)
-				}
-			}
-		})
-	}
-	for _, l := range lanes {
-		queue <- l
-	}
-	close(queue)
-	wg.Wait()
-	done := r.report.Sent + r.report.Failed - before
-	r.report.Left = listed - done
-	if err := context.Cause(ctx); err != nil {
-		return done, err
-	}
-	return done, nil
-}
-
-// collect lists the outbox: of each channel that is still open no more due notices than it may get in a minute.
-func (r *run) collect(ctx context.Context) (lanes []*lane, listed int, err error) {
-	byChannel := make(map[string]*lane)
-	now, after := r.h.o.Now(), ""
-	for {
-		docs, err := r.h.docs.List(ctx, store.KindNotice, "", after, pageSize)
-		if err != nil {
-			return nil, 0, err
-		}
-		for i := range docs {
-			n, ok := r.decode(ctx, &docs[i])
-			if !ok {
-				continue
-			}
-			listed++
-			if n.NextAt.After(now) || r.isClosed(n.Channel) {
-				continue
-			}
-			l := byChannel[n.Channel]
-			if l == nil {
-				l = &lane{channel: n.Channel}
-				byChannel[n.Channel] = l
-				lanes = append(lanes, l)
-			}
-			l.add(n)
-		}
-		if len(docs) < pageSize {
-			return lanes, listed, nil
-		}
-		after = docs[len(docs)-1].ID
-	}
-}
-
-func (l *lane) add(n Notice) {
-	at, _ := slices.BinarySearchFunc(l.due, n, func(a, b Notice) int {
-		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
-	})
-	l.due = slices.Insert(l.due, at, n)
-	l.due = l.due[:min(len(l.due), perMinute)]
-}
-
 func (r *run) isClosed(channel string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.closed[channel]
+	return r.h.o.Now().Before(r.closed[channel])
 }
 
-func (r *run) close(channel string) {
+// close keeps a channel from being tried by this run for a while.
+func (r *run) close(channel string, pause time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.closed[channel] = true
+	r.closed[channel] = r.h.o.Now().Add(pause)
 }
 
 func (r *run) count(n *int) {
@@ -202,21 +150,21 @@ func (r *run) count(n *int) {
 	*n++
 }
 
-// empty sends a lane's notices until the channel fails or has had its share of time.
-func (r *run) empty(ctx context.Context, l *lane) error {
-	if ctx.Err() != nil {
-		return nil
-	}
+// turn sends a lane's notices until the channel fails or has had its share of time; what remains stays in the lane.
+func (r *run) turn(ctx context.Context, l *lane) (err error) {
+	defer func() {
+		if p := recover(); p != nil { // in a goroutine of ours it would end the process
+			err = fmt.Errorf("sending notifications failed by a fault of the program (%v):\n%s", p, debug.Stack())
+		}
+	}()
 	row, err := r.h.Channels.Get(ctx, l.channel)
 	if err != nil && !store.Missing(err) {
 		return err
 	}
 	channel, began := row.Value, r.h.o.Now()
-	for i := range l.due {
-		n := &l.due[i]
-		if ctx.Err() != nil || r.isClosed(l.channel) {
-			return nil
-		}
+	for len(l.due) > 0 && ctx.Err() == nil && !r.isClosed(l.channel) {
+		n := &l.due[0]
+		l.due = l.due[1:]
 		if err := r.hold(ctx); err != nil {
 			return err
 		}
@@ -228,8 +176,8 @@ func (r *run) empty(ctx context.Context, l *lane) error {
 		if err != nil {
 			return err
 		}
-		if r.h.o.Now().Sub(began) >= sendTime {
-			return nil // others wait; the next pass goes on here
+		if r.h.o.Now().Sub(began) >= turnTime {
+			return nil // others wait
 		}
 	}
 	return nil
@@ -250,27 +198,34 @@ func (r *run) hopeless(c *Channel, n *Notice) string {
 
 // try sends a notice once and keeps what came of it.
 func (r *run) try(ctx context.Context, c *Channel, n *Notice) error {
-	ok, err := r.h.reserve(ctx, c, false)
+	err := r.h.reserve(ctx, c.rate(), false)
+	var busy *BusyError
+	if errors.As(err, &busy) {
+		r.close(c.ID, busy.RetryAfter)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	if !ok {
-		r.close(c.ID)
-		return nil
-	}
-	err = r.h.send(ctx, *c, r.h.message(n.ID, n.Event))
+	began := r.h.o.Now()
+	err = r.h.attempt(ctx, *c, func() *message { return r.h.message(n.ID, n.Event) })
+	took := r.h.o.Now().Sub(began)
 	var f *failure
 	switch {
 	case err == nil:
 		n.Attempts++
 		r.count(&r.report.Sent)
-		return r.h.finish(ctx, n, StatusSent, "")
+		if err := r.h.finish(ctx, n, StatusSent, ""); err != nil || took < slow {
+			return err
+		}
+		r.close(c.ID, took)
+		return r.h.rest(ctx, c, r.h.o.Now().Add(took))
 	case !errors.As(err, &f):
 		return nil // ctx ended: what the service took of it is unknown, so it stays as it is
 	}
 	n.Attempts++
 	n.Error = f.words
-	r.close(c.ID)
+	r.close(c.ID, max(maxRest, f.after))
 	if n.Attempts >= maxTries || f.permanent && n.Attempts >= refusedFor {
 		return r.giveUp(ctx, n, f.words)
 	}
@@ -286,12 +241,12 @@ func (r *run) giveUp(ctx context.Context, n *Notice, reason string) error {
 
 // postpone keeps the attempt with the notice, and lets the channel rest unless it was the notice that it refused.
 func (r *run) postpone(ctx context.Context, c *Channel, n *Notice, f *failure) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
+	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
 	defer cancel()
 	pause := max(backoff(n.Attempts), f.after)
 	now := r.h.o.Now()
 	n.NextAt = now.Add(pause)
-	_, err := r.h.Notices.Update(ctx, n.ID, func(stored *Notice) error {
+	_, err := r.h.Notices.Update(own, n.ID, func(stored *Notice) error {
 		stored.Attempts, stored.Error, stored.NextAt = n.Attempts, n.Error, n.NextAt
 		return nil
 	})

@@ -126,7 +126,8 @@ func (s *email) validateAddresses() error {
 }
 
 // checkAddress wants one address, perhaps with a name before it, and writes it in one way. The address itself is ASCII:
-// others need an extension that few servers have.
+// others need an extension that few servers have. One that only quotes make an address ("a,b"@x) is refused: without them it
+// is two in a header and a parameter more in a command, and few servers take it with them.
 func checkAddress(field string, s *string) error {
 	if *s == "" {
 		return &FieldError{field, "is missing"}
@@ -138,6 +139,9 @@ func checkAddress(field string, s *string) error {
 	if err != nil || len(a.Address) > 320 || strings.ContainsFunc(a.Address, func(r rune) bool { return r <= ' ' || r > '~' }) ||
 		strings.ContainsAny(a.Address, "<>") {
 		return &FieldError{field, "holds what is not an e-mail address"}
+	}
+	if plain, err := mail.ParseAddress(a.Address); err != nil || plain.Address != a.Address {
+		return &FieldError{field, "holds an address that needs quotes, which mail servers do not take"}
 	}
 	a.Name = oneLine(a.Name, maxName)
 	*s = a.Address

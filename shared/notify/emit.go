@@ -46,6 +46,9 @@ type audience struct {
 // it was told of late, and goes on when ctx ends, within 5 s.
 func (h *Hub) Emit(ctx context.Context, e core.Event) error {
 	now := h.o.Now()
+	if e.Type == core.EventSystemError {
+		e.Account = "" // whoever noticed it: the installation's troubles are not a tenant's to read
+	}
 	subject := hashID("window", e.Account, string(e.Type), e.Subject)
 	once := ""
 	if e.Once != "" {
@@ -89,11 +92,19 @@ func (h *Hub) Emit(ctx context.Context, e core.Event) error {
 // note writes the notices. With Once their ids are the same each time, so that a second writing changes nothing.
 func (h *Hub) note(ctx context.Context, e core.Event, to []Notice, now time.Time) error {
 	for _, n := range to {
-		n.Event, n.NextAt, n.CreatedAt, n.Expires = e, now, now, now.Add(noticeLife)
-		n.ID = randomID()
-		if e.Once != "" {
-			n.ID = hashID("notice", e.Account, string(e.Type), e.Once, n.Channel)
+		ok, err := h.takeRoom(ctx, n.Account, n.Channel)
+		if err != nil {
+			return err
 		}
+		if !ok {
+			continue
+		}
+		n.Event, n.NextAt, n.CreatedAt, n.Expires = e, now, now, now.Add(noticeLife)
+		id := randomID()
+		if e.Once != "" {
+			id = hashID("notice", e.Account, string(e.Type), e.Once, n.Channel)
+		}
+		n.ID = noticeID(n.Account, id)
 		if _, err := h.Notices.Create(ctx, n); err != nil && !errors.Is(err, store.ErrExists) {
 			return err
 		}
@@ -101,18 +112,27 @@ func (h *Hub) note(ctx context.Context, e core.Event, to []Notice, now time.Time
 	return nil
 }
 
-// noteLate notes a change for when the window that another one took is over. A later one takes its place.
+// noteLate notes a change for when the window that another one took is over. A later one takes its place, also where there is
+// no room for another.
 func (h *Hub) noteLate(ctx context.Context, e core.Event, to []Notice, now, due time.Time) error {
 	for _, n := range to {
-		id := hashID("late", e.Account, string(e.Type), e.Subject, n.Channel)
-		_, err := h.Notices.Upsert(ctx, id, func(late *Notice) error {
+		id := noticeID(n.Account, hashID("late", e.Account, string(e.Type), e.Subject, n.Channel))
+		ok, err := h.takeRoom(ctx, n.Account, n.Channel)
+		if err != nil {
+			return err
+		}
+		put := h.Notices.Upsert
+		if !ok {
+			put = h.Notices.Update
+		}
+		_, err = put(ctx, id, func(late *Notice) error {
 			if late.ID == "" {
 				*late = Notice{ID: id, Account: n.Account, Channel: n.Channel, NextAt: due, CreatedAt: now}
 			}
 			late.Event, late.Expires = e, now.Add(noticeLife)
 			return nil
 		})
-		if err != nil {
+		if err != nil && (ok || !store.Missing(err)) {
 			return err
 		}
 	}

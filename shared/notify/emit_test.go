@@ -322,6 +322,12 @@ func TestSystemEvents(t *testing.T) {
 	if log := r.history("root"); len(log) != 1 || log[0].Event.Account != "" {
 		t.Errorf("log %+v", log)
 	}
+	// the account in which it was noticed does not make it that account's: it was told to the tenant, with the store's words
+	r.emit(r.hub, core.Event{Type: core.EventSystemError, Account: "tenant", Subject: "pricing", Text: "The price list is damaged."})
+	r.want(r.hub, "noticed in a tenant's request", 1, 0, 0)
+	if len(root.Messages()) != 2 || len(tenant.Messages()) != 0 {
+		t.Errorf("%d to the administrator, %d to the tenant", len(root.Messages()), len(tenant.Messages()))
+	}
 }
 
 // TestIDs: names of documents, and one subscription per channel and type.

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,6 +43,18 @@ func permanent(format string, args ...any) *failure {
 
 func temporary(format string, args ...any) *failure {
 	return &failure{words: fmt.Sprintf(format, args...)}
+}
+
+// attempt sends once. A fault of the program is a failure of this message, logged, not the end of the process.
+func (h *Hub) attempt(ctx context.Context, c Channel, m func() *message) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.o.Log.Error("panic while a notification was sent; the attempt failed", "account", c.Account, "channel", c.ID,
+				"kind", c.Kind, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = temporary("the gateway failed while sending: its log tells more")
+		}
+	}()
+	return h.send(ctx, c, m())
 }
 
 // send speaks the channel's protocol. The error is a *failure, without secrets, or ctx's.

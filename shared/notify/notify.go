@@ -244,10 +244,12 @@ type Hub struct {
 	rates   *store.Table[rate]
 	holder  string
 	running sync.Mutex // of Deliver
+	from    string     // where the next Deliver goes on in the outbox; under running
 
 	mu     sync.Mutex
 	told   map[string]time.Time // what need not be told again -> until
 	subs   map[string]*audience // by account
+	rooms  map[string]*room     // by account
 	admins *audience
 }
 
@@ -255,7 +257,7 @@ type Hub struct {
 func New(o Options) *Hub {
 	h := &Hub{
 		Tables: NewTables(o.Docs, o.Now), o: o, holder: randomID(),
-		told: make(map[string]time.Time), subs: make(map[string]*audience), admins: new(audience),
+		told: make(map[string]time.Time), subs: make(map[string]*audience), rooms: make(map[string]*room), admins: new(audience),
 		seen: store.NewTable(o.Docs, store.KindNoticeSeen, o.Now, func(m *mark) store.Meta {
 			return store.Meta{ID: m.ID, Account: m.Account, Expires: m.Expires}
 		}),

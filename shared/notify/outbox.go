@@ -1,16 +1,13 @@
 package notify
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"time"
 
-	"sluice/shared/core"
 	"sluice/shared/store"
 )
 
@@ -20,7 +17,7 @@ const (
 	logFor    = 30 * 24 * time.Hour
 )
 
-// rate is what a channel was sent of late. It lives in the store, so that the limit holds over restarts and instances.
+// rate is what a channel was sent of late, or what an account sent as tests. It lives in the store, so that the limit holds over restarts and instances.
 type rate struct {
 	ID      string    `json:"id"`
 	Account string    `json:"account"`
@@ -29,44 +26,45 @@ type rate struct {
 	Expires time.Time `json:"expires"`
 }
 
-var errBusy = errors.New("the channel has had its messages of this minute")
+// limit names a rate and whose it is.
+type limit struct{ id, account string }
 
-// reserve takes one of the channel's messages of this minute; false when there is none left, or while it rests. wake ends
-// the rest: who tests a channel has perhaps just mended it.
-func (h *Hub) reserve(ctx context.Context, c *Channel, wake bool) (bool, error) {
+func (c *Channel) rate() limit { return limit{"rate/" + c.ID, c.Account} }
+
+// reserve takes one message of this minute; a *BusyError when there is none left, or while a channel rests. wake ends the
+// rest: who tests a channel has perhaps just mended it.
+func (h *Hub) reserve(ctx context.Context, l limit, wake bool) error {
 	now := h.o.Now()
-	err := h.editRate(ctx, c, func(r *rate) error {
+	return h.editRate(ctx, l, func(r *rate) error {
 		if wake {
 			r.Rest = time.Time{}
 		}
 		if now.Before(r.Rest) {
-			return errBusy
+			return &BusyError{RetryAfter: r.Rest.Sub(now)}
 		}
 		r.Sent = slices.DeleteFunc(r.Sent, func(ms int64) bool { return now.Sub(time.UnixMilli(ms)) >= time.Minute })
 		if len(r.Sent) >= perMinute {
-			return errBusy
+			return &BusyError{RetryAfter: time.UnixMilli(slices.Min(r.Sent)).Add(time.Minute).Sub(now)}
 		}
 		r.Sent = append(r.Sent, now.UnixMilli())
 		return nil
 	})
-	if errors.Is(err, errBusy) {
-		return false, nil
-	}
-	return err == nil, err
 }
 
-// rest keeps a channel that failed from being tried with each of its notices.
+// rest keeps a channel that failed or was slow from being tried with each of its notices. It goes on when ctx ends: the next
+// one to deliver must know.
 func (h *Hub) rest(ctx context.Context, c *Channel, until time.Time) error {
-	return h.editRate(ctx, c, func(r *rate) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
+	defer cancel()
+	return h.editRate(ctx, c.rate(), func(r *rate) error {
 		r.Rest = until
 		return nil
 	})
 }
 
-func (h *Hub) editRate(ctx context.Context, c *Channel, edit func(*rate) error) error {
-	id := "rate/" + c.ID
-	_, err := h.rates.Upsert(ctx, id, func(r *rate) error {
-		r.ID, r.Account = id, c.Account
+func (h *Hub) editRate(ctx context.Context, l limit, edit func(*rate) error) error {
+	_, err := h.rates.Upsert(ctx, l.id, func(r *rate) error {
+		r.ID, r.Account = l.id, l.account
 		if err := edit(r); err != nil {
 			return err
 		}
@@ -113,36 +111,4 @@ func (r *run) decode(ctx context.Context, d *store.Doc) (Notice, bool) {
 		return n, false
 	}
 	return n, true
-}
-
-// Test sends a message to a channel at once, whether it is enabled or not, and logs it. Empty texts get ones that say that
-// it is a test. The error is the service's refusal in words, without address or secret; the channel's rate limit counts.
-func (h *Hub) Test(ctx context.Context, channel Channel, title, content string) error {
-	now := h.o.Now()
-	title = cmp.Or(oneLine(title, maxTitle), "Test")
-	content = cmp.Or(someLines(content, maxContent), "This is a test of the channel.")
-	m := &message{
-		id: randomID(), title: title, text: content, gateway: h.o.PublicURL, now: now,
-		event: core.Event{Type: EventTest, Account: channel.Account, Subject: "channel " + channel.ID, At: now,
-			Text: oneLine(content, maxText)},
-	}
-	ok, err := h.reserve(ctx, &channel, true)
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return fmt.Errorf("the channel has had %d messages within a minute: try again in a minute", perMinute)
-	}
-	failed := h.send(ctx, channel, m)
-	n := &Notice{ID: m.id, Account: channel.Account, Channel: channel.ID, Event: m.event, Attempts: 1}
-	status, reason := StatusSent, ""
-	if failed != nil {
-		status, reason = StatusFailed, failed.Error()
-	}
-	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
-	defer cancel()
-	if err := h.log(own, n, title, status, reason); err != nil {
-		h.o.Log.Warn("a test of a channel could not be logged", "channel", channel.ID, "error", err)
-	}
-	return failed
 }

@@ -3,10 +3,13 @@
 package alerts
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"slices"
+	"sync"
 	"time"
 
 	"sluice/shared/core"
@@ -18,7 +21,8 @@ import (
 const (
 	leaseName  = "alerts"
 	every      = 50 * time.Second // between evaluations, over all instances: callers come each minute
-	maxRecords = 2000             // of one account's window, the newest
+	maxRecords = 2000             // of one account's longest window, the newest
+	pageSize   = 500
 	maxWindow  = 24 * time.Hour
 	anyWindow  = 5 * time.Minute // of a rule that names none
 )
@@ -39,6 +43,9 @@ type Options struct {
 type Watch struct {
 	o      Options
 	holder string
+
+	mu   sync.Mutex
+	last string // account at which the time of an evaluation was up
 }
 
 // New makes a Watch.
@@ -57,9 +64,9 @@ type Report struct {
 	Elsewhere bool // another instance did it, less than a minute ago
 }
 
-// Run evaluates all rules once. Of several instances that call it each minute one does so. An alert is told once although a
-// process dies between telling and noting it. A rule that cannot be evaluated is logged and left as it is; the error is the
-// store's, about all of them.
+// Run evaluates all rules once, account by account. Of several instances that call it each minute one does so. An alert is
+// told once although a process dies between telling and noting it. A rule that cannot be evaluated is logged and left as it
+// is; the error is the store's, about all of them, or ctx's: then the next Run begins with the accounts that were not reached.
 func (w *Watch) Run(ctx context.Context) (rep Report, err error) {
 	rules, err := w.o.Rules.All(ctx, "")
 	if err != nil || len(rules) == 0 {
@@ -73,34 +80,76 @@ func (w *Watch) Run(ctx context.Context) (rep Report, err error) {
 	if err != nil {
 		return rep, err
 	}
-	look := &look{w: w, now: w.o.Now(), records: map[window][]core.Settlement{}}
-	for i := range rules {
-		r := &rules[i]
-		if ctx.Err() != nil {
-			return rep, ctx.Err()
-		}
-		if !r.Value.Enabled {
-			if r.Value.Raised { // nobody wants to hear of it any more
-				err = errors.Join(err, w.note(ctx, r.Value.ID, false, time.Time{}))
+	now := w.o.Now()
+	for _, own := range w.byAccount(rules) {
+		l := w.lookAt(own, now)
+		for i := range own {
+			err = errors.Join(err, w.evaluate(ctx, l, &own[i], &rep))
+			if ctx.Err() != nil {
+				w.stopAt(l.account)
+				return rep, errors.Join(err, ctx.Err())
 			}
-			continue
-		}
-		rep.Rules++
-		f, ferr := look.finding(ctx, &r.Value)
-		if ferr != nil {
-			w.o.Log.Warn("an alert rule was not evaluated; it is tried again in a minute", "account", r.Value.Account, "rule", r.Value.ID, "error", ferr)
-			continue
-		}
-		switch Judge(&r.Value, f) {
-		case Raise:
-			err = errors.Join(err, w.raise(ctx, r, f, look.now))
-			rep.Raised++
-		case End:
-			err = errors.Join(err, w.end(ctx, r, f, look.now))
-			rep.Ended++
 		}
 	}
+	w.stopAt("")
 	return rep, err
+}
+
+// byAccount puts the rules of an account together: what is read for them is kept for no longer than their turn. It begins
+// after the account at which the last Run was cut off, so that one account with much to read does not starve the others.
+func (w *Watch) byAccount(rules []store.Row[notify.Rule]) [][]store.Row[notify.Rule] {
+	w.mu.Lock()
+	last := w.last
+	w.mu.Unlock()
+	slices.SortStableFunc(rules, func(a, b store.Row[notify.Rule]) int { return cmp.Compare(a.Value.Account, b.Value.Account) })
+	next := 0
+	for last != "" && next < len(rules) && rules[next].Value.Account <= last {
+		next++
+	}
+	rules = slices.Concat(rules[next:], rules[:next])
+	var out [][]store.Row[notify.Rule]
+	for len(rules) > 0 {
+		n := 1
+		for n < len(rules) && rules[n].Value.Account == rules[0].Value.Account {
+			n++
+		}
+		out, rules = append(out, rules[:n]), rules[n:]
+	}
+	return out
+}
+
+func (w *Watch) stopAt(account string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.last = account
+}
+
+// evaluate judges one rule.
+func (w *Watch) evaluate(ctx context.Context, l *look, r *store.Row[notify.Rule], rep *Report) error {
+	if !r.Value.Enabled {
+		if r.Value.Raised { // nobody wants to hear of it any more
+			return w.note(ctx, r.Value.ID, false, time.Time{})
+		}
+		return nil
+	}
+	rep.Rules++
+	f, err := l.finding(ctx, &r.Value)
+	if ctx.Err() != nil {
+		return nil // Run tells of it
+	}
+	if err != nil {
+		w.o.Log.Warn("an alert rule was not evaluated; it is tried again in a minute", "account", r.Value.Account, "rule", r.Value.ID, "error", err)
+		return nil
+	}
+	switch Judge(&r.Value, f) {
+	case Raise:
+		rep.Raised++
+		return w.raise(ctx, r, f, l.now)
+	case End:
+		rep.Ended++
+		return w.end(ctx, r, f, l.now)
+	}
+	return nil
 }
 
 // raise tells, then notes. The event's id is made of the rule's version, so that until it is noted telling again tells

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -62,13 +61,20 @@ func TestErrorRate(t *testing.T) {
 		{"a client that left before an answer", core.Settlement{Status: 499}, 0, 0},
 		{"a client that left within a stream", core.Settlement{Status: 200, ErrorCode: "client_gone"}, 0, 0},
 	} {
-		if f := alerts.ErrorRate([]core.Settlement{c.rec}); f.Value != c.value || f.Of != c.of {
+		if f := alerts.ErrorRate(samples(c.rec)); f.Value != c.value || f.Of != c.of {
 			t.Errorf("%s: %+v", c.why, f)
 		}
 	}
-	if f := alerts.ErrorRate([]core.Settlement{{Status: 200}, {Status: 500}, {Status: 200}}); f.Text != "1 of 3 requests failed (33.3 %)" {
+	if f := alerts.ErrorRate(samples(core.Settlement{Status: 200}, core.Settlement{Status: 500}, core.Settlement{Status: 200})); f.Text != "1 of 3 requests failed (33.3 %)" {
 		t.Errorf("%+v", f)
 	}
+}
+
+func samples(rs ...core.Settlement) (out []alerts.Sample) {
+	for i := range rs {
+		out = append(out, alerts.SampleOf(&rs[i]))
+	}
+	return out
 }
 
 func TestLatencyP95(t *testing.T) {
@@ -88,7 +94,7 @@ func TestLatencyP95(t *testing.T) {
 		for _, v := range c.ms {
 			rs = append(rs, core.Settlement{Status: 200, FirstByteMS: v})
 		}
-		if f := alerts.LatencyP95(rs); f.Value != c.want || f.Of != c.of {
+		if f := alerts.LatencyP95(samples(rs...)); f.Value != c.want || f.Of != c.of {
 			t.Errorf("%s: %+v", c.why, f)
 		}
 	}
@@ -166,6 +172,8 @@ func (u *usage) Sums(_ context.Context, f store.UsageFilter, _ store.GroupBy) ([
 	return u.sums, nil
 }
 
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
 type rig struct {
 	t      *testing.T
 	rules  *store.Table[notify.Rule]
@@ -181,7 +189,7 @@ func newRig(t *testing.T, s store.Store) *rig {
 	clock := func() time.Time { return r.now }
 	zone := time.FixedZone("+8", 8*3600)
 	r.rules, r.tables = notify.NewTables(s, clock).Rules, store.NewTables(s, clock)
-	r.watch = alerts.New(alerts.Options{Tables: r.tables, Rules: r.rules, Usage: r.usage, Leases: s, Events: r.events, Zone: zone, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: clock})
+	r.watch = alerts.New(alerts.Options{Tables: r.tables, Rules: r.rules, Usage: r.usage, Leases: s, Events: r.events, Zone: zone, Log: quiet(), Now: clock})
 	return r
 }
 
@@ -287,7 +295,7 @@ func (s *stubborn) Replace(ctx context.Context, d store.Doc) (int64, error) {
 func TestRecordsAreBounded(t *testing.T) {
 	r := newRig(t, memory.New())
 	for range 5000 {
-		r.usage.records = append(r.usage.records, core.Settlement{Status: 500, FirstByteMS: 100})
+		r.usage.records = append(r.usage.records, core.Settlement{Status: 500, FirstByteMS: 100, EndedAt: began})
 	}
 	r.rule(notify.Rule{ID: "alr-1", Kind: notify.RuleErrorRate, Threshold: 50, Window: 15, MinRequests: 10})
 	r.rule(notify.Rule{ID: "alr-2", Kind: notify.RuleLatencyP95, Threshold: 1000, Window: 15})

@@ -1,7 +1,6 @@
 package alerts
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -46,19 +45,47 @@ func Judge(r *notify.Rule, f Finding) Verdict {
 	return Stay
 }
 
+// Outcome is how a request ended, as far as an error rate wants to know.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Answered Outcome = iota // also what a client did wrong, and limits
+	Broke                   // a 5xx, or an error in the answer
+	Left                    // the client did not wait
+)
+
+// Sample is what rules judge of a settlement. Nothing else of one is kept: there may be thousands at a time.
+type Sample struct {
+	EndedAt     time.Time
+	FirstByteMS int64 // 0: no answer
+	Outcome     Outcome
+}
+
+// SampleOf takes from a settlement what is judged.
+func SampleOf(s *core.Settlement) Sample {
+	out := Sample{EndedAt: s.EndedAt, FirstByteMS: s.FirstByteMS}
+	switch {
+	case s.Status == 499 || s.ErrorCode == "client_gone":
+		out.Outcome = Left
+	case s.Status >= 500 || s.Status < 400 && !s.Success():
+		out.Outcome = Broke
+	}
+	return out
+}
+
 // ErrorRate is the share of requests that failed, in percent: those that ended with a 5xx, or with an error in the answer.
 // What a client did wrong, limits, and clients that left are no failures, and the last do not count at all.
-func ErrorRate(records []core.Settlement) Finding {
+func ErrorRate(samples []Sample) Finding {
 	failed, all := 0, 0
-	for i := range records {
-		s := &records[i]
-		if s.Status == 499 || s.ErrorCode == "client_gone" {
+	for i := range samples {
+		switch samples[i].Outcome {
+		case Left:
 			continue
-		}
-		all++
-		if s.Status >= 500 || s.Status < 400 && !s.Success() {
+		case Broke:
 			failed++
 		}
+		all++
 	}
 	f := Finding{Of: all}
 	if all > 0 {
@@ -69,10 +96,10 @@ func ErrorRate(records []core.Settlement) Finding {
 }
 
 // LatencyP95 is the time to the first byte in ms that 95 % of the requests with an answer stayed below or at.
-func LatencyP95(records []core.Settlement) Finding {
+func LatencyP95(samples []Sample) Finding {
 	var ms []int64
-	for i := range records {
-		if v := records[i].FirstByteMS; v > 0 {
+	for i := range samples {
+		if v := samples[i].FirstByteMS; v > 0 {
 			ms = append(ms, v)
 		}
 	}
@@ -135,85 +162,4 @@ func short(v float64) string {
 func event(t core.EventType, r *store.Row[notify.Rule], text string, now time.Time) core.Event {
 	return core.Event{Type: t, Account: r.Value.Account, Subject: "alert " + r.Value.ID, Name: r.Value.Name, Text: text, At: now.UTC(),
 		Once: string(t) + "/" + r.Value.ID + "/" + strconv.FormatInt(r.Version, 10)}
-}
-
-// window is what records are read of once.
-type window struct {
-	account string
-	length  time.Duration
-}
-
-// look is one evaluation: rules of an account share what is read for them.
-type look struct {
-	w       *Watch
-	now     time.Time
-	records map[window][]core.Settlement
-}
-
-func (l *look) finding(ctx context.Context, r *notify.Rule) (Finding, error) {
-	switch r.Kind {
-	case notify.RuleErrorRate, notify.RuleLatencyP95:
-		records, err := l.of(ctx, r)
-		if err != nil {
-			return Finding{}, err
-		}
-		if r.Kind == notify.RuleErrorRate {
-			return ErrorRate(records), nil
-		}
-		return LatencyP95(records), nil
-	case notify.RuleSpendDay:
-		t := l.now.In(l.w.o.Zone)
-		from := time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, l.w.o.Zone)
-		sums, err := l.w.o.Usage.Sums(ctx, store.UsageFilter{Account: r.Account, From: from, To: l.now.Add(time.Minute)}, store.GroupNone)
-		return Spend(sums), err
-	case notify.RuleNodeDown:
-		return l.down(ctx, r.Account)
-	}
-	return Finding{}, fmt.Errorf("rules of kind %q are not known here", r.Kind)
-}
-
-// of are the newest records of the rule's window.
-func (l *look) of(ctx context.Context, r *notify.Rule) ([]core.Settlement, error) {
-	length := min(time.Duration(r.Window)*time.Minute, maxWindow)
-	if length <= 0 {
-		length = anyWindow
-	}
-	key := window{r.Account, length}
-	if out, ok := l.records[key]; ok {
-		return out, nil
-	}
-	filter := store.UsageFilter{Account: r.Account, From: l.now.Add(-length), To: l.now.Add(time.Minute)} // clocks of instances differ
-	var out []core.Settlement
-	cursor := ""
-	for len(out) < maxRecords {
-		page, next, err := l.w.o.Usage.Records(ctx, filter, cursor, min(500, maxRecords-len(out)))
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, page...)
-		if cursor = next; cursor == "" {
-			break
-		}
-	}
-	l.records[key] = out
-	return out, nil
-}
-
-func (l *look) down(ctx context.Context, account string) (Finding, error) {
-	nodes, err := l.w.o.Tables.Nodes.All(ctx, account)
-	if err != nil {
-		return Finding{}, err
-	}
-	checks, err := l.w.o.Tables.Checks.All(ctx, account)
-	if err != nil {
-		return Finding{}, err
-	}
-	ns, cs := make([]core.Node, len(nodes)), make([]core.NodeCheck, len(checks))
-	for i := range nodes {
-		ns[i] = nodes[i].Value
-	}
-	for i := range checks {
-		cs[i] = checks[i].Value
-	}
-	return NodeDown(ns, cs, l.now), nil
 }
