@@ -45,7 +45,8 @@ type Options struct {
 	Checker   Checker     // tests nodes when a call asks for it; nil: that route answers 503
 	Events    Events      // hears of edits of nodes; nil: nobody does
 	Notify    *notify.Hub // of channels, subscriptions and alert rules; nil: their routes answer 503
-	// SweepEvery is how often all nodes are checked: a check older than twice that is shown as stale. 0: 5 minutes.
+	// SweepEvery is how often all nodes are checked: a check older than twice that is shown as stale. 0: they never are, and
+	// no check is too old.
 	SweepEvery time.Duration
 	AdminKey   core.Secret // ADMIN_API_KEY; empty: unset
 	Control    core.Secret // credential of commands on this machine; empty: none
@@ -94,9 +95,6 @@ func New(o Options) *API {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.SweepEvery == 0 {
-		o.SweepEvery = 5 * time.Minute
-	}
 	a := &API{o: o, gate: newCheckGate(), badShares: directory.NewThrottle(maxBadShares, o.Now), views: directory.NewThrottle(maxViews, o.Now), making: make(chan struct{}, 1), throttle: directory.NewThrottle(maxLogins, o.Now), badKeys: directory.NewThrottle(directory.MaxBadKeys, o.Now), cop: http.NewCrossOriginProtection()}
 	if u, err := url.Parse(o.PublicURL); err == nil && u.Host != "" {
 		// behind a proxy that changes Host, this is what browsers name as their origin; config has checked it
@@ -131,7 +129,7 @@ func New(o Options) *API {
 
 		historyPath:                        {"GET": (*call).nodeHistory},
 		"/api/monitor/dashboard":           {"GET": (*call).showDashboard},
-		sharePath + "/{id}":                {"GET": (*call).sharedDashboard},
+		sharePath + "/{id}":                {"GET": (*call).sharedDashboard, "HEAD": (*call).sharedDashboard}, // net/http leaves the body out
 		sharesPath:                         {"GET": (*call).listShares, "POST": (*call).createShare},
 		sharesPath + "/{id}":               {"DELETE": (*call).revokeShare},
 		notifyPath + "/channels":           {"GET": (*call).listChannels, "POST": (*call).createChannel},
@@ -234,7 +232,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{a: a, w: w, r: r, id: id}
 	var err error
 	if token, ok := shareToken(r, pattern, id); ok {
-		err = c.enterByShare(token, pattern)
+		err = c.enterByShare(token)
 	} else {
 		err = a.identify(c)
 	}
@@ -267,7 +265,7 @@ func (c *call) fail(err error) {
 	}
 	e := core.AsError(err)
 	if e.Code == core.CodeInternal {
-		c.a.o.Log.Error("admin request failed", "request_id", web.FromContext(c.r.Context()).ID, "path", c.r.URL.Path, "error", err)
+		c.a.o.Log.Error("admin request failed", "request_id", web.FromContext(c.r.Context()).ID, "path", web.LoggedPath(c.r.URL.Path), "error", err)
 	}
 	WriteError(c.w, c.r, e)
 }

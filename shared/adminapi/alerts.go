@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -150,17 +151,18 @@ func (c *call) createRule() error {
 		return err
 	}
 	defer done()
-	rows, err := h.Rules.All(c.r.Context(), account)
-	if err != nil {
+	if err := room(c.r.Context(), h.Rules, account, 1, maxRules, "alert rules"); err != nil {
 		return err
-	}
-	if len(rows) >= maxRules {
-		return bad("an account can have at most " + itoa(maxRules) + " alert rules")
 	}
 	if r.ID, err = h.NextID(c.r.Context(), store.KindAlertRule); err != nil {
 		return err
 	}
 	if _, err := h.Rules.Create(c.r.Context(), r); err != nil {
+		return err
+	}
+	err = c.within(func(ctx context.Context) error { return room(ctx, h.Rules, account, 0, maxRules, "alert rules") },
+		func(ctx context.Context) error { return h.Rules.Delete(ctx, r.ID) })
+	if err != nil {
 		return err
 	}
 	return c.created(viewRule(&r))

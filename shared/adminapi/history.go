@@ -141,7 +141,8 @@ const maxDayPage = 40
 
 // dropDays removes the history of a node that was deleted.
 func (c *call) dropDays(n *core.Node) error {
-	rows, err := c.a.o.Tables.Days.Page(c.r.Context(), n.Account, n.ID+"/", maxDayPage) // at most 31 are kept
+	gone := c.a.o.Now().UTC().Add(-store.HistoryKept - 2*24*time.Hour).Format(time.DateOnly) // expired, and may fill the page
+	rows, err := c.a.o.Tables.Days.Page(c.r.Context(), n.Account, store.DayID(n.ID, gone), maxDayPage)
 	if err != nil {
 		return err
 	}

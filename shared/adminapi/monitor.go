@@ -2,8 +2,8 @@ package adminapi
 
 import (
 	"context"
-	"net/url"
-	"strings"
+	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -47,7 +47,7 @@ type trafficView struct {
 
 // healthView is how a node was seen last.
 type healthView struct {
-	Status string     `json:"status"` // up, down, or stale: not checked of late
+	Status string     `json:"status"` // up, down, or stale: never checked, or not of late
 	At     *time.Time `json:"last_check_at"`
 	PingMS *int64     `json:"last_ping_ms"`
 	Error  string     `json:"last_ping_err"`
@@ -123,7 +123,7 @@ func (c *call) monitored(n *core.Node, w *watched, now time.Time) monitorView {
 		m.Health.Error = k.Error
 	}
 	switch {
-	case now.Sub(k.At) > 2*c.a.o.SweepEvery:
+	case c.a.o.SweepEvery > 0 && now.Sub(k.At) > 2*c.a.o.SweepEvery:
 	case k.OK:
 		m.Health.Status = "up"
 	default:
@@ -154,15 +154,6 @@ func rates(s core.UsageSum) (percent float64, ms int64) {
 		return 100, 0
 	}
 	return rounded(float64(s.Success)*100/float64(s.Requests), 1), s.TotalMS / s.Requests
-}
-
-// plainName is a node's name where it does not tell the node's address: a node that got no name has its host's.
-func plainName(n *core.Node) string {
-	u, err := url.Parse(n.BaseURL)
-	if err == nil && (u.Hostname() == "" || !strings.Contains(strings.ToLower(n.Name), strings.ToLower(u.Hostname()))) {
-		return n.Name
-	}
-	return "node " + n.ID
 }
 
 const (
@@ -202,7 +193,12 @@ func (t *trends) of(ctx context.Context, u store.Usage, account string, now time
 		}
 		slots <- struct{}{}
 		wg.Go(func() {
-			defer func() { <-slots }()
+			defer func() {
+				if p := recover(); p != nil { // in a goroutine of ours it would end the process, not the call
+					failed[i] = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+				}
+				<-slots
+			}()
 			h := hours[i].Hour
 			uses[i] = hourUse{all: hours[i]}
 			uses[i].nodes, failed[i] = u.Sums(ctx, store.UsageFilter{Account: account, From: h, To: h.Add(time.Hour)}, store.GroupNode)

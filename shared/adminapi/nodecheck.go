@@ -2,6 +2,7 @@ package adminapi
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,50 +19,60 @@ type Checker interface {
 
 const (
 	checkPause   = 5 * time.Second // between two of a node
-	checksAtOnce = 8               // asked for by calls
-	checksOfOne  = 3               // of them for one account
+	checksAtOnce = 12              // asked for by calls
+	checksOfOne  = 2               // of them for one account
+	checksKept   = 4               // of them for accounts that have none under way
 	checkTime    = 40 * time.Second
 	maxChecked   = 10_000 // nodes whose last check is remembered
 )
 
-// checkGate bounds the checks that calls ask for: each costs a message, and a tenant's node may never answer.
+// checkGate bounds the checks that calls ask for: each costs a message, and a tenant's node may never answer. Nobody waits
+// at it. An account has two of the twelve slots at most, and a second one only while four more are left, so that it takes
+// eight accounts to keep a ninth waiting, and that no longer than a check may take.
 type checkGate struct {
-	mu      sync.Mutex
-	last    map[string]time.Time // node -> when it was let in
-	running map[string]int       // by account
-	all     int
+	mu    sync.Mutex
+	last  map[string]time.Time // node -> when it was let in
+	slots []*checkSlot         // at most checksAtOnce
 }
 
-func newCheckGate() *checkGate {
-	return &checkGate{last: make(map[string]time.Time), running: make(map[string]int)}
+// checkSlot is a check under way. It ends by itself at its time limit, whether the check keeps to that or not.
+type checkSlot struct {
+	account string
+	began   time.Time
 }
 
-// enter lets a check in, or tells how long to wait.
-func (g *checkGate) enter(n *core.Node, now time.Time) error {
+func newCheckGate() *checkGate { return &checkGate{last: make(map[string]time.Time)} }
+
+// enter lets a check in, or tells how long to wait. Who was let in must call leave.
+func (g *checkGate) enter(n *core.Node, now time.Time) (*checkSlot, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if wait := checkPause - now.Sub(g.last[n.ID]); wait > 0 && wait <= checkPause {
-		return &core.Error{Code: core.CodeRateLimited, RetryAfter: wait, Message: "the node was checked a moment ago; look at the result, or try again in 5 seconds"}
+	g.slots = slices.DeleteFunc(g.slots, func(s *checkSlot) bool { return now.Sub(s.began) >= checkTime })
+	own := 0
+	for _, s := range g.slots {
+		if s.account == n.Account {
+			own++
+		}
 	}
-	if g.all >= checksAtOnce || g.running[n.Account] >= checksOfOne {
-		return &core.Error{Code: core.CodeRateLimited, RetryAfter: checkPause, Message: "other checks are under way; try again when they have ended"}
+	if wait := checkPause - now.Sub(g.last[n.ID]); wait > 0 && wait <= checkPause {
+		return nil, &core.Error{Code: core.CodeRateLimited, RetryAfter: wait, Message: "the node was checked a moment ago; look at the result, or try again in 5 seconds"}
+	}
+	if free := checksAtOnce - len(g.slots); own >= checksOfOne || free == 0 || own > 0 && free <= checksKept {
+		return nil, &core.Error{Code: core.CodeRateLimited, RetryAfter: checkPause, Message: "other checks are under way; try again when they have ended"}
 	}
 	if len(g.last) >= maxChecked {
 		clear(g.last)
 	}
 	g.last[n.ID] = now
-	g.all++
-	g.running[n.Account]++
-	return nil
+	s := &checkSlot{account: n.Account, began: now}
+	g.slots = append(g.slots, s)
+	return s, nil
 }
 
-func (g *checkGate) leave(account string) {
+func (g *checkGate) leave(slot *checkSlot) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.all--
-	if g.running[account]--; g.running[account] == 0 {
-		delete(g.running, account)
-	}
+	g.slots = slices.DeleteFunc(g.slots, func(s *checkSlot) bool { return s == slot })
 }
 
 // checkView is a health check, or a change of a node's condition, as answers show it.
@@ -96,10 +107,11 @@ func (c *call) checkNode() error {
 	if c.a.o.Checker == nil {
 		return core.E(core.CodeUnavailable, "not implemented here: this process checks no nodes")
 	}
-	if err := c.a.gate.enter(&n, c.a.o.Now()); err != nil {
+	slot, err := c.a.gate.enter(&n, c.a.o.Now())
+	if err != nil {
 		return err
 	}
-	defer c.a.gate.leave(n.Account)
+	defer c.a.gate.leave(slot)
 	ctx, cancel := context.WithTimeout(c.r.Context(), checkTime)
 	defer cancel()
 	k, err := c.a.o.Checker.Check(ctx, n)

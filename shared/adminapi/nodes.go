@@ -108,7 +108,8 @@ func (c *call) createNode() error {
 	}
 	if n.Name == "" {
 		n.Name = string(n.Kind) + "-" + n.ID
-		if u, err := url.Parse(n.BaseURL); err == nil && u.Host != "" {
+		// only a host that a share knows again, and hides, when the node has moved
+		if u, err := url.Parse(n.BaseURL); err == nil && tellsHost(u.Host) {
 			n.Name = u.Host
 		}
 	}

@@ -124,18 +124,19 @@ func (c *call) createChannel() error {
 		return err
 	}
 	defer done()
-	rows, err := h.Channels.All(c.r.Context(), account)
-	if err != nil {
+	if err := room(c.r.Context(), h.Channels, account, 1, maxChannels, "channels"); err != nil {
 		return err
-	}
-	if len(rows) >= maxChannels {
-		return bad("an account can have at most " + itoa(maxChannels) + " channels")
 	}
 	if ch.ID, err = h.NextID(c.r.Context(), store.KindChannel); err != nil {
 		return err
 	}
 	ch.Config = h.Seal(ch.ID, config)
 	if _, err := h.Channels.Create(c.r.Context(), ch); err != nil {
+		return err
+	}
+	err = c.within(func(ctx context.Context) error { return room(ctx, h.Channels, account, 0, maxChannels, "channels") },
+		func(ctx context.Context) error { return h.Channels.Delete(ctx, ch.ID) })
+	if err != nil {
 		return err
 	}
 	h.Changed(account)
@@ -256,15 +257,20 @@ func (c *call) testChannel() error {
 	return c.ok(map[string]string{"status": "sent"})
 }
 
-// testFailed tells what a service refused. An error with a cause is not the service's but the store's, and is for the log.
+// testFailed tells what a service refused, in the hub's words. Any other error is not the service's but the store's, and for
+// the log alone.
 func testFailed(err error) error {
+	var refused *notify.RefusedError
+	var busy *notify.BusyError
 	switch {
+	case errors.As(err, &refused):
+		return core.E(core.CodeBadGateway, refused.Reason)
+	case errors.As(err, &busy):
+		return &core.Error{Code: core.CodeRateLimited, RetryAfter: busy.RetryAfter, Message: "the channel gets no message right now: it has had too many, or rests after a failure; try again later"}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return core.E(core.CodeTimeout, "the service did not answer in time")
-	case errors.Unwrap(err) != nil:
-		return err
 	}
-	return core.E(core.CodeBadGateway, err.Error())
+	return err
 }
 
 // noticeView is an entry of the log of notifications.

@@ -216,7 +216,15 @@ func TestTestMessages(t *testing.T) {
 	for _, b := range []string{`{}`, `{"channel_id":""}`, `{"channel_id":1}`, ``} {
 		p.want(400, "POST", "/api/notification/test", b)
 	}
-	// an error of the store is no word of a service
+	p.advance(2 * time.Minute)
+	for range 20 { // a minute's
+		p.want(200, "POST", "/api/notification/test", `{"channel_id":"`+id+`"}`)
+	}
+	if a := p.want(429, "POST", "/api/notification/test", `{"channel_id":"`+id+`"}`); a.header.Get("Retry-After") != "60" {
+		t.Errorf("Retry-After %q", a.header.Get("Retry-After"))
+	}
+	p.advance(2 * time.Minute)
+	// an error of the store is no word of a service: one without a cause of its own was shown
 	p.hub = notify.New(notify.Options{Docs: brokenDocs{p.store}, Leases: p.store, Box: p.box, Now: p.clock, Log: p.o.Log})
 	p.serve(func(o *optionsOf) { o.Notify = p.hub })
 	if a := p.want(500, "POST", "/api/notification/test", `{"channel_id":"`+id+`"}`); strings.Contains(a.body, "10.0.0.9") {
@@ -229,7 +237,7 @@ type brokenDocs struct{ store.Docs }
 
 func (d brokenDocs) Get(ctx context.Context, kind, id string) (store.Doc, error) {
 	if kind == store.KindNoticeSeen {
-		return store.Doc{}, fmt.Errorf("read a document: %w", errors.New("connection to 10.0.0.9 lost"))
+		return store.Doc{}, errors.New("connection to 10.0.0.9 lost")
 	}
 	return d.Docs.Get(ctx, kind, id)
 }

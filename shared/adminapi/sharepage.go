@@ -15,13 +15,13 @@ const monitorPath = "/monitor/share/"
 // sharePage serves the address of a share: a page to browsers, the same as JSON to all else.
 func (a *API) sharePage(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	if r.Method != http.MethodGet {
-		w.Header().Set("Allow", "GET")
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
 		WriteError(w, r, core.E(core.CodeMethodNotAllowed, "method not allowed"))
 		return
 	}
 	c := &call{a: a, w: w, r: r}
-	err := c.enterByShare(strings.TrimPrefix(r.URL.Path, monitorPath), sharePath)
+	err := c.enterByShare(strings.TrimPrefix(r.URL.Path, monitorPath))
 	var v *dashboardView
 	if err == nil {
 		v, err = c.dashboard(c.share.Account, true)

@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"net/http"
@@ -39,13 +40,11 @@ func shareToken(r *http.Request, pattern, id string) (string, bool) {
 	return "", false
 }
 
-// enterByShare lets a call in by a token, and takes the token out of the address, which the access log shows: whoever reads
-// logs could open the page.
-func (c *call) enterByShare(token, pattern string) error {
+// enterByShare lets a call in by a token, and takes the token out of the address, which other logs than the access log may
+// show: whoever reads them could open the page.
+func (c *call) enterByShare(token string) error {
 	c.r.URL.RawQuery = withoutToken(c.r)
-	if pattern != historyPath {
-		c.r.URL.Path, c.r.URL.RawPath = strings.TrimSuffix(c.r.URL.Path, token)+"-", ""
-	}
+	c.r.URL.Path, c.r.URL.RawPath = web.LoggedPath(c.r.URL.Path), ""
 	c.w.Header().Set("X-Robots-Tag", "noindex")
 	addr := web.FromContext(c.r.Context()).Client
 	wait := c.a.views.Take(addr)
@@ -155,7 +154,7 @@ func (c *call) createShare() error {
 		return err
 	}
 	defer done()
-	if err := c.roomForShare(account, now); err != nil {
+	if err := c.roomForShares(c.r.Context(), account, now, 1); err != nil {
 		return err
 	}
 	own, err := c.a.o.Tables.Accounts.Get(c.r.Context(), c.who.account)
@@ -167,6 +166,11 @@ func (c *call) createShare() error {
 	token := hex.EncodeToString(raw[:])
 	s.CreatedBy, s.Hash, s.Token = own.Value.Name, c.a.o.Box.Hash(token), c.a.o.Box.Seal(shareOwner(s.ID), core.NewSecret(token))
 	if _, err := c.a.o.Tables.Shares.Create(c.r.Context(), s); err != nil {
+		return err
+	}
+	err = c.within(func(ctx context.Context) error { return c.roomForShares(ctx, account, now, 0) },
+		func(ctx context.Context) error { return c.a.o.Tables.Shares.Delete(ctx, s.ID) })
+	if err != nil {
 		return err
 	}
 	v, err := c.viewShare(&s)
@@ -188,9 +192,10 @@ func queryBool(q url.Values, name string) (bool, error) {
 	return v, nil
 }
 
-// roomForShare removes the oldest shares that ended where an account has too many, and refuses when none did.
-func (c *call) roomForShare(account string, now time.Time) error {
-	rows, err := c.a.o.Tables.Shares.All(c.r.Context(), account)
+// roomForShares makes room for more shares: it removes the oldest of those that ended where an account has too many, and
+// refuses when there are too few of these.
+func (c *call) roomForShares(ctx context.Context, account string, now time.Time, more int) error {
+	rows, err := c.a.o.Tables.Shares.All(ctx, account)
 	if err != nil {
 		return err
 	}
@@ -201,12 +206,12 @@ func (c *call) roomForShare(account string, now time.Time) error {
 		}
 	}
 	slices.SortFunc(ended, func(a, b core.Share) int { return a.CreatedAt.Compare(b.CreatedAt) })
-	over := len(rows) - maxShares + 1
+	over := len(rows) + more - maxShares
 	if over > len(ended) {
 		return bad("an account can have at most " + itoa(maxShares) + " shares; revoke one that is not needed any more")
 	}
 	for _, s := range ended[:max(0, over)] {
-		if err := c.a.o.Tables.Shares.Delete(c.r.Context(), s.ID); err != nil && !store.Missing(err) {
+		if err := c.a.o.Tables.Shares.Delete(ctx, s.ID); err != nil && !store.Missing(err) {
 			return err
 		}
 	}

@@ -257,6 +257,30 @@ func TestTokensOfSharesStayOutOfLogs(t *testing.T) {
 	if s := log.String(); strings.Contains(s, w.token) || strings.Count(s, "/monitor/share/-") != 2 || !strings.Contains(s, "health-history") {
 		t.Errorf("the log: %s", s)
 	}
+	// what was refused before anybody looked at the token was logged with it
+	for _, c := range []struct {
+		method, target string
+		want           int
+	}{
+		{"HEAD", "/monitor/share/", 200}, {"HEAD", "/api/monitor/share/", 200}, {"OPTIONS", "/monitor/share/", 405}, {"POST", "/monitor/share/", 405},
+		{"POST", "/api/monitor/share/", 405}, {"GET", "/api/monitor/share//", 404}, {"GET", "/monitor/share//", 404},
+	} {
+		rec := httptest.NewRecorder()
+		log.Reset()
+		h.ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), c.method, c.target+w.token, nil))
+		if s := log.String(); rec.Code != c.want || strings.Contains(s, w.token) || !strings.Contains(s, "monitor/share") {
+			t.Errorf("%s %s: %d, the log: %s", c.method, c.target, rec.Code, s)
+		}
+		if allow := rec.Header().Get("Allow"); (c.want == 405) != (allow == "GET, HEAD") {
+			t.Errorf("%s %s: Allow %q", c.method, c.target, allow)
+		}
+	}
+	rec := httptest.NewRecorder()
+	log.Reset()
+	h.ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), "GET", "/api/monitor/share/"+w.token+"/", nil))
+	if rec.Code != 404 || strings.Contains(log.String(), w.token) {
+		t.Errorf("a slash behind: %d, the log: %s", rec.Code, log.String())
+	}
 }
 
 // TestGuessingTokens: an address that sends wrong ones is told to wait; one that asks too often, too.

@@ -34,6 +34,7 @@ func (p *pool) watch(o *adminapi.Options, docs store.Docs) {
 	p.service, p.events, p.checker, p.sums = &fakeService{}, &fakeEvents{}, &fakeChecker{now: p.clock}, &countedUsage{Usage: o.Usage}
 	p.hub = notify.New(notify.Options{Docs: docs, Leases: p.store, Box: p.box, HTTP: &http.Client{Transport: p.service}, Now: p.clock, Log: o.Log})
 	o.Notify, o.Events, o.Checker, o.Usage = p.hub, p.events, p.checker, p.sums
+	o.SweepEvery = 5 * time.Minute
 	o.Defaults = adminapi.Defaults{Retries: 3, FailLimit: 3, HealthSec: 30}
 	p.o = *o
 }
@@ -338,29 +339,6 @@ func TestCheckNode(t *testing.T) {
 	p.want(404, "POST", "/admin/api/nodes/check?id=999", "")
 	p.want(400, "POST", "/admin/api/nodes/check", "")
 	p.want(400, "POST", "/admin/api/nodes/check", `{"id":7}`)
-}
-
-// TestChecksAtOnce: three of an account, and another account's goes on.
-func TestChecksAtOnce(t *testing.T) {
-	p := newPool(t, nil)
-	var ids []string
-	for range 4 {
-		ids = append(ids, p.made("default", anthropicNode))
-	}
-	other := p.made("acc-beta", anthropicNode)
-	p.checker.wait, p.checker.begun = make(chan struct{}), make(chan struct{}, 8) // buffered, so that one too many fails the test rather than waits
-	var wg sync.WaitGroup
-	for _, id := range append(ids[:3:3], other) {
-		wg.Go(func() { p.want(200, "POST", "/admin/api/nodes/check?id="+id, "") })
-		<-p.checker.begun
-	}
-	p.want(429, "POST", "/admin/api/nodes/check?id="+ids[3], "")
-	close(p.checker.wait)
-	wg.Wait()
-	p.checker.mu.Lock()
-	p.checker.wait = nil
-	p.checker.mu.Unlock()
-	p.want(200, "POST", "/admin/api/nodes/check?id="+ids[3], "")
 }
 
 func (p *pool) policy() router.Policy {

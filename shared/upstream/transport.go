@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -112,42 +113,77 @@ func (t *Transports) CloseIdle() {
 	}
 }
 
+// newTransport makes one way out. A request that goes by the proxy and one that does not share no dialer: the proxy is the
+// operator's and may have any address, and a tenant's request to that same address must be judged like any other.
 func newTransport(guard *Policy, o TransportOptions) http.RoundTripper {
-	free := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
-	dial := free.DialContext
+	free := dialer()
+	own := free
 	if guard != nil {
-		checked := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second,
-			// after resolution and for each address tried: a name cannot be changed in between
-			ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
-				ap, err := netip.ParseAddrPort(address)
-				if err != nil {
-					return fmt.Errorf("address %q: %w", address, err)
-				}
-				return guard.Check(ap.Addr())
-			}}
-		proxyAddr := hostPort(o.HTTPSProxy)
-		dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if proxyAddr != "" && addr == proxyAddr {
-				return free.DialContext(ctx, network, addr)
+		own = dialer()
+		// after resolution and for each address tried: a name cannot be changed in between
+		own.ControlContext = func(_ context.Context, _, address string, _ syscall.RawConn) error {
+			ap, err := netip.ParseAddrPort(address)
+			if err != nil {
+				return fmt.Errorf("address %q: %w", address, err)
 			}
-			return checked.DialContext(ctx, network, addr)
+			return guard.Check(ap.Addr())
 		}
 	}
+	direct := transportBy(own)
+	if o.HTTPSProxy == "" {
+		return direct
+	}
 	proxies := (&httpproxy.Config{HTTPSProxy: o.HTTPSProxy, NoProxy: o.NoProxy}).ProxyFunc()
-	return &http.Transport{
-		DialContext: dial,
-		Proxy: func(r *http.Request) (*url.URL, error) {
-			u, err := proxies(r.URL)
-			if u != nil && guard != nil {
-				// the proxy resolves names itself, so only what is written as an address can be judged here
-				if a, perr := netip.ParseAddr(strings.Trim(r.URL.Hostname(), "[]")); perr == nil {
-					if cerr := guard.Check(a); cerr != nil {
-						return nil, cerr
-					}
-				}
+	proxied := transportBy(free)
+	proxied.Proxy = func(r *http.Request) (*url.URL, error) {
+		u, err := proxies(r.URL)
+		if err == nil && u == nil {
+			err = errNoProxy
+		}
+		if err == nil && guard != nil {
+			// the proxy resolves names itself, so only what is written as an address can be judged here
+			if a, perr := netip.ParseAddr(strings.Trim(r.URL.Hostname(), "[]")); perr == nil {
+				err = guard.Check(a)
 			}
-			return u, err
-		},
+		}
+		if err != nil {
+			return nil, err
+		}
+		return u, nil
+	}
+	return &split{proxies: proxies, direct: direct, proxied: proxied}
+}
+
+// errNoProxy keeps a request that the proxy is not for from the dialer that nothing guards.
+var errNoProxy = errors.New("the proxy is not for this address")
+
+// split sends what the proxy is for by it, and all else directly.
+type split struct {
+	proxies         func(*url.URL) (*url.URL, error)
+	direct, proxied *http.Transport
+}
+
+// RoundTrip implements http.RoundTripper.
+func (s *split) RoundTrip(r *http.Request) (*http.Response, error) {
+	if u, err := s.proxies(r.URL); u == nil && err == nil {
+		return s.direct.RoundTrip(r)
+	}
+	return s.proxied.RoundTrip(r) // an error is met there again, and the body closed
+}
+
+// CloseIdleConnections lets http.Client.CloseIdleConnections and Transports.CloseIdle reach both.
+func (s *split) CloseIdleConnections() {
+	s.direct.CloseIdleConnections()
+	s.proxied.CloseIdleConnections()
+}
+
+func dialer() *net.Dialer {
+	return &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+}
+
+func transportBy(d *net.Dialer) *http.Transport {
+	return &http.Transport{
+		DialContext: d.DialContext,
 		// a connection that died without a word is noticed by its pings, not by the silence of the next request on it
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
 		ForceAttemptHTTP2:      true,
@@ -160,19 +196,4 @@ func newTransport(guard *Policy, o TransportOptions) http.RoundTripper {
 		MaxResponseHeaderBytes: 1 << 20,
 		WriteBufferSize:        2 << 10, // holds a head with a small body; larger bodies pass it by, open streams pay for it
 	}
-}
-
-func hostPort(raw string) string {
-	u, err := url.Parse(raw)
-	if raw == "" || err != nil {
-		return ""
-	}
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
-		if port == "" {
-			port = "80"
-		}
-	}
-	return net.JoinHostPort(u.Hostname(), port)
 }

@@ -166,3 +166,39 @@ func TestTransports_ProxyIsTheOperatorsButJudgesWrittenAddresses(t *testing.T) {
 		}
 	}
 }
+
+// TestTransports_ProxysOwnAddressIsGuarded: the proxy's host and port were dialled without a look at the policy for whatever
+// request named them, also for one that does not go by the proxy.
+func TestTransports_ProxysOwnAddressIsGuarded(t *testing.T) {
+	var hits atomic.Int64
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		hits.Add(1)
+		w.WriteHeader(http.StatusBadGateway)
+	}))
+	defer proxy.Close()
+	at := strings.TrimPrefix(proxy.URL, "http://")
+	name := strings.Replace(at, "127.0.0.1", "localhost", 1)
+	for _, c := range []struct {
+		why, proxy, noProxy, url string
+		allowed                  bool
+	}{
+		{"plain http is not proxied", "http://" + at, "", "http://" + at + "/hook", false},
+		{"by name", "http://" + name, "", "http://" + name + "/hook", false},
+		{"an exception of the proxy", "http://" + name, "localhost", "https://" + name + "/hook", false},
+		{"the operator allows private addresses", "http://" + at, "", "http://" + at + "/hook", true},
+	} {
+		tr := upstream.NewTransports(upstream.TransportOptions{Policy: upstream.Policy{AllowPrivate: c.allowed}, HTTPSProxy: c.proxy, NoProxy: c.noProxy})
+		// a connection of the proxy's that is open must not be lent, either
+		_ = get(t, tr.Guarded, "https://api.example.com")
+		before := hits.Load()
+		err := get(t, tr.Guarded, c.url)
+		tr.CloseIdle()
+		var blocked *upstream.BlockedError
+		if c.allowed != (err == nil) || !c.allowed && (!errors.As(err, &blocked) || hits.Load() != before) {
+			t.Errorf("%s: got %v after %d requests", c.why, err, hits.Load()-before)
+		}
+		if before == 0 {
+			t.Errorf("%s: the proxy itself was not reached", c.why)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -30,7 +31,7 @@ func (a *AccessLog) write(rec *recorder, r *http.Request, i *Info) {
 	l.begin(now)
 	l.text("request_id", i.ID)
 	l.text("method", r.Method)
-	l.text("path", r.URL.Path)
+	l.text("path", LoggedPath(r.URL.Path))
 	status := rec.status
 	switch {
 	case status != 0:
@@ -57,6 +58,35 @@ func (a *AccessLog) write(rec *recorder, r *http.Request, i *Info) {
 	_, _ = a.w.Write(l.b)
 	*p = l.b
 	a.bufs.Put(p)
+}
+
+// LoggedPath is a path as logs may show it. A monitor's link, /monitor/share/TOKEN and the same below /api, works without a
+// key, and so for whoever reads logs: "-" stands for all that follows, whether or not this process serves the path, with what
+// method, and however its slashes and letters are doubled or mixed up.
+func LoggedPath(path string) string {
+	const share, param = "share", "share_token="
+	if at := strings.Index(path, param); at >= 0 { // a query that was taken for a part of the path
+		path = path[:at] + param + "-"
+	}
+	monitor := false // was the segment before
+	for at := 0; at < len(path); {
+		end := len(path)
+		if n := strings.IndexByte(path[at:], '/'); n >= 0 {
+			end = at + n
+		}
+		switch s := path[at:end]; {
+		case s == "":
+		case monitor && len(s) >= len(share) && strings.EqualFold(s[:len(share)], share) && !strings.EqualFold(s, "shares"):
+			if end == len(path) && len(s) == len(share) {
+				return path
+			}
+			return path[:at+len(share)] + "/-"
+		default:
+			monitor = strings.EqualFold(s, "monitor")
+		}
+		at = end + 1
+	}
+	return path
 }
 
 // line is a log line in the making.

@@ -146,7 +146,7 @@ func finish(rec *recorder, r *http.Request, i *Info, o *Options) {
 	p := recover()
 	if p != nil && p != http.ErrAbortHandler {
 		i.ErrorCode = "panic"
-		o.Log.Error("panic", "request_id", i.ID, "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		o.Log.Error("panic", "request_id", i.ID, "path", LoggedPath(r.URL.Path), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 		if rec.status == 0 {
 			o.Error(rec, r, core.AsError(fmt.Errorf("panic: %v", p)))
 			p = nil
