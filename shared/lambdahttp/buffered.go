@@ -17,6 +17,7 @@ import (
 	proxycore "github.com/awslabs/aws-lambda-go-api-proxy/core"
 
 	"sluice/shared/core"
+	"sluice/shared/web"
 )
 
 // document is a whole answer.
@@ -46,7 +47,7 @@ func (f *function) buffered(ctx context.Context, h http.Handler, ev *event) (io.
 		b = f.instead(ev, r, core.E(core.CodeInternal, "The answer is shorter than its Content-Length."))
 	case w.full || int64(len(b)) > f.o.MaxBuffered:
 		inv, _ := FromContext(ctx)
-		f.o.Log.Error("answer over the limit of a buffered answer was refused", "lambda_request_id", inv.LambdaID, "limit_bytes", f.o.MaxBuffered, "path", r.URL.Path)
+		f.o.Log.Error("answer over the limit of a buffered answer was refused", "lambda_request_id", inv.LambdaID, "limit_bytes", f.o.MaxBuffered, "path", web.LoggedPath(r.URL.Path))
 		b = f.instead(ev, r, core.E(core.CodeInternal, "The answer is larger than the "+strconv.FormatInt(f.o.MaxBuffered, 10)+
 			" bytes that Lambda returns in one piece. Use a REST API with response streaming or a function URL."))
 	}

@@ -26,6 +26,8 @@ import (
 
 	"sluice/shared/core"
 	"sluice/shared/rawjson"
+
+	"sluice/shared/web"
 )
 
 // The platform's limits, which are the defaults of Options.
@@ -178,7 +180,7 @@ func (f *function) guard(h http.Handler, w http.ResponseWriter, r *http.Request)
 			return
 		}
 		inv, _ := FromContext(r.Context())
-		f.o.Log.Error("panic", "lambda_request_id", inv.LambdaID, "gateway_request_id", inv.RequestID, "path", r.URL.Path,
+		f.o.Log.Error("panic", "lambda_request_id", inv.LambdaID, "gateway_request_id", inv.RequestID, "path", web.LoggedPath(r.URL.Path),
 			"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 	}()
 	h.ServeHTTP(w, r)

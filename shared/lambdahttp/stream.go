@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice/shared/core"
+	"sluice/shared/web"
 )
 
 // StreamError ends a streamed answer that is not whole. The Runtime API gets it in trailers, so the front door breaks the
@@ -65,7 +66,7 @@ func (f *function) end(w *streamWriter, r *http.Request, panicked bool) error {
 	var reason string
 	switch {
 	case errors.Is(w.failed, errTooLong):
-		f.o.Log.Error("answer over the limit of a streamed answer was cut", "lambda_request_id", inv.LambdaID, "limit_bytes", f.o.MaxStream, "path", r.URL.Path)
+		f.o.Log.Error("answer over the limit of a streamed answer was cut", "lambda_request_id", inv.LambdaID, "limit_bytes", f.o.MaxStream, "path", web.LoggedPath(r.URL.Path))
 		reason = tooLong
 	case w.failed != nil:
 		return &StreamError{"The answer could not be written to its end."}

@@ -63,7 +63,7 @@ var (
 		"store/memory":           {inside: []string{"core", "limit", "store", "store/internal/usage"}},
 		"store/sqlstore":         {inside: []string{"core", "limit", "store", "store/memory", "store/internal/usage"}},
 		"store/sqlite":           {inside: []string{"core", "limit", "store", "store/sqlstore"}, outside: []string{"modernc.org/sqlite", "golang.org/x/sys/"}},
-		"lambdahttp":             {inside: []string{"core", "rawjson"}, outside: []string{"github.com/aws/aws-lambda-go/", "github.com/awslabs/"}},
+		"lambdahttp":             {inside: []string{"core", "rawjson", "web"}, outside: []string{"github.com/aws/aws-lambda-go/", "github.com/awslabs/"}},
 		"tokens":                 {inside: []string{"core", "store", "upstream"}},
 		"tokencount":             {inside: []string{"rawjson"}},
 		"translator/amazonq":     {inside: []string{"translator", "core", "rawjson", "sse", "eventstream"}},
