@@ -72,6 +72,7 @@ check: ## gofmt, vet, staticcheck, tidy, import laws
 	cd tests/chaos && go vet ./... && go mod tidy -e -diff
 	cd tests/deploy && go vet ./... && go mod tidy -e -diff
 	cd tests/tokencount && go vet ./... && go mod tidy -e -diff
+	cd tests/prices && go vet ./... && go mod tidy -e -diff
 	go test ./tests/laws
 
 bench: ## load against the gateway and two yardsticks; prints the table of docs/performance.md

@@ -26,7 +26,6 @@ import (
 
 	"sluice/shared/core"
 	"sluice/shared/rawjson"
-
 	"sluice/shared/web"
 )
 
