@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -209,6 +210,37 @@ func TestLesson_ActiveCountsAndEveryPathFailsOver(t *testing.T) {
 		b.up.on("b", refusing(503, "api_error", "x"))
 		if w := b.serveAt(t, "/v1/messages/count_tokens", plainBody); w.status != 200 || b.up.order() != "b a" {
 			t.Errorf("got %d, asked %s", w.status, b.up.order())
+		}
+	})
+}
+
+// A client that left counted as the node's failure (1.8.3).
+func TestLesson_ClientThatLeavesIsNoFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, gateway.Settings{FailThreshold: 1}, "a")
+		b.up.queue(streaming(step{wait: time.Minute, data: whole}))
+		for i := range 3 {
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(time.Second, cancel)
+			b.post(ctx, other(streamBody, i))
+			cancel()
+		}
+		if s := b.state("1"); s.Failed || s.FailStreak != 0 {
+			t.Errorf("state %+v", s)
+		}
+	})
+}
+
+// Tools were reduced to name, description and schema, and the body written anew: server tools, cache marks and the order of
+// fields were lost (tool-cleaning-fix).
+func TestLesson_ToolsPassAsTheyCame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const body = `{"model":"claude-x","max_tokens":5,"tools":[{"type":"web_search_20250305","name":"web_search","max_uses":3},{"name":"b","input_schema":{"z":1,"a":12345678901234567890},"cache_control":{"type":"ephemeral"},"strict":true}],"messages":[{"role":"user","content":"hi"}]}`
+		b := newBubble(t, gateway.Settings{}, "a")
+		b.up.queue(good(body))
+		b.post(t.Context(), body)
+		if len(b.up.sent) != 1 || b.up.sent[0].body != body {
+			t.Errorf("sent %v", b.up.sent)
 		}
 	})
 }
