@@ -138,7 +138,7 @@ func (x *exchange) forward(try func(context.Context, *attempt) outcome) {
 			if choice.Why == router.Cooling && x.unfit != nil && x.unfitToo(c) {
 				continue // what no node can express is not worth waiting for
 			}
-			if x.absorb(x.r.Context(), choice) {
+			if last.header.Get("X-Should-Retry") != "false" && x.absorb(x.r.Context(), choice) { // "false": a spent budget, not a burst
 				for i := range c.list {
 					c.list[i].Tried = false
 				}

@@ -115,6 +115,13 @@ func TestAbsorb_ClientsPatience(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		b := newBubble(t, gateway.Settings{}, "a")
+		b.up.queue(refusing(429, "rate_limit_error", "spent", "Retry-After", "4", "X-Should-Retry", "false"))
+		if w := b.post(t.Context(), streamBody); w.status != 429 || time.Since(w.born) > 0 || len(b.up.sent) != 1 {
+			t.Errorf("where the upstream says that repeating is no use: got %d after %v", w.status, time.Since(w.born))
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, gateway.Settings{}, "a")
 		b.up.queue(refusing(429, "rate_limit_error", "slow down", "Retry-After", "4"))
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // as on Lambda
 		defer cancel()

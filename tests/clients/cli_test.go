@@ -180,7 +180,8 @@ func TestCLIRecovers(t *testing.T) {
 	}{
 		{"Overloaded", "the gateway's second try, unseen", []up.Behaviour{up.Overloaded()}, []int{200}, []bool{true}, 2},
 		{"OverloadedLonger", "three tries of the gateway, then Claude Code's second request", []up.Behaviour{up.Overloaded(), up.Overloaded(), up.Overloaded()}, []int{529, 200}, []bool{true, true}, 4},
-		{"RateLimit", "Claude Code waits for as long as retry-after says", []up.Behaviour{up.RateLimited(time.Second)}, []int{429, 200}, []bool{true, true}, 2},
+		{"RateLimit", "a short one is waited out by the gateway, unseen", []up.Behaviour{up.RateLimited(time.Second)}, []int{200}, []bool{true}, 2},
+		{"RateLimitLonger", "Claude Code waits for as long as retry-after says", []up.Behaviour{up.RateLimited(6 * time.Second)}, []int{429, 200}, []bool{true, true}, 2},
 		{"ServerError", "the gateway's second try, unseen", []up.Behaviour{up.Status(500, "")}, []int{200}, []bool{true}, 2},
 		{"CutReset", "a cut in mid-answer: the same again without streaming", []up.Behaviour{broken.Cut(up.AfterDeltas(2), up.EndReset)}, []int{200, 200}, []bool{true, false}, 2},
 		{"CutClean", "a cut that HTTP does not show", []up.Behaviour{broken.Cut(up.AfterDeltas(2), up.EndClean)}, []int{200, 200}, []bool{true, false}, 2},

@@ -279,7 +279,8 @@ func TestNodeSDKRecovers(t *testing.T) {
 		queue    []up.Behaviour
 		statuses []int
 	}{
-		{"RateLimit", []up.Behaviour{up.RateLimited(time.Second)}, []int{429, 200}},
+		{"RateLimit", []up.Behaviour{up.RateLimited(time.Second)}, []int{200}},
+		{"RateLimitLonger", []up.Behaviour{up.RateLimited(6 * time.Second)}, []int{429, 200}},
 		{"Overloaded", []up.Behaviour{up.Overloaded()}, []int{200}},
 		{"OverloadedLonger", []up.Behaviour{up.Overloaded(), up.Overloaded(), up.Overloaded()}, []int{529, 200}},
 		{"ErrorFirst", []up.Behaviour{up.Events(2).ErrorAt(up.AfterStart, "overloaded_error", "Overloaded")}, []int{200}},

@@ -167,7 +167,7 @@ func TestD36OpenAINodeErrors(t *testing.T) {
 // TestD40OpenAINodeRateLimit: as in Go.
 func TestD40OpenAINodeRateLimit(t *testing.T) {
 	eachNodeAPI(t, allKinds, func(s *stage, a nodeAPI) {
-		s.up.Queue(up.RateLimited(time.Second))
+		s.up.Queue(up.RateLimited(6 * time.Second))
 		s.up.Default(up.Reply(up.Text("recovered")))
 		var got nodeAnswer
 		s.noError(s.script(a.turn, "", object{"stream": true, "retries": 2, "params": a.params(s, "Hello")}, &got))

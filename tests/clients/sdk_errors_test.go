@@ -58,7 +58,7 @@ func TestGoSDKErrors(t *testing.T) {
 // TestGoSDKRetries: trouble that passes. The SDK's own retries (D30) and the gateway's do not add up to more than they
 // should, and the caller sees nothing.
 func TestGoSDKRetries(t *testing.T) {
-	limited := up.Status(429, "").RetryAfter(time.Second)
+	limited, longer := up.Status(429, "").RetryAfter(time.Second), up.Status(429, "").RetryAfter(6*time.Second)
 	for _, tt := range []struct {
 		name, why string
 		queue     []up.Behaviour
@@ -68,8 +68,9 @@ func TestGoSDKRetries(t *testing.T) {
 		min, max  time.Duration
 		kind      string // of the error in the end; empty: success
 	}{
-		{"RateLimit", "the SDK waits for as long as retry-after says", []up.Behaviour{limited}, 2, []int{429, 200}, 2, time.Second, 20 * time.Second, ""},
-		{"RateLimitNoRetries", "without retries it is an error", []up.Behaviour{limited}, 0, []int{429}, 1, 0, 20 * time.Second, "rate_limit_error"},
+		{"RateLimit", "a short one is waited out by the gateway, also for who would not repeat", []up.Behaviour{limited}, 0, []int{200}, 2, time.Second, 20 * time.Second, ""},
+		{"RateLimitLonger", "the SDK waits for as long as retry-after says", []up.Behaviour{longer}, 2, []int{429, 200}, 2, 6 * time.Second, 30 * time.Second, ""},
+		{"RateLimitNoRetries", "without retries it is an error", []up.Behaviour{longer}, 0, []int{429}, 1, 0, 20 * time.Second, "rate_limit_error"},
 		{"RateLimitFinal", "x-should-retry: false ends it at once", []up.Behaviour{limited.Header("X-Should-Retry", "false")}, 2, []int{429}, 1, 0, 900 * time.Millisecond, "rate_limit_error"},
 		{"Overloaded", "the gateway tries the node again", []up.Behaviour{up.Overloaded()}, 2, []int{200}, 2, 0, 20 * time.Second, ""},
 		{"OverloadedLonger", "three tries of the gateway, then the SDK's second request", []up.Behaviour{up.Overloaded(), up.Overloaded(), up.Overloaded()}, 2, []int{529, 200}, 4, 0, 20 * time.Second, ""},
