@@ -378,3 +378,23 @@ func TestACLINodeHoldsUpNobody(t *testing.T) {
 		t.Errorf("%+v", rep)
 	}
 }
+
+// With the clock set back by a day nothing was asked for a day: what is noted as of the future counts as due.
+func TestClockSetBack(t *testing.T) {
+	r := newRig(t, memory.New(), nil)
+	n := r.add(core.Node{}, "status 500")
+	ahead := r.clock().Add(24 * time.Hour)
+	r.state(core.NodeState{Node: n.ID, Account: n.Account, Failed: true, FailedAt: ahead, Since: ahead, FailStreak: 3, LastError: "status 500"})
+	if rep := r.probe(); rep.Checked != 1 || rep.Recovered != 1 {
+		t.Errorf("probe: %+v", rep)
+	}
+	if err := r.tables.WriteMeta(t.Context(), "health-sweep", map[string]any{"began": ahead}); err != nil {
+		t.Fatal(err)
+	}
+	if rep, err := r.SweepDue(t.Context(), time.Hour); err != nil || rep.Elsewhere || rep.Checked != 1 {
+		t.Errorf("sweep: %+v, %v", rep, err)
+	}
+	if rep, err := r.SweepDue(t.Context(), time.Hour); err != nil || !rep.Elsewhere {
+		t.Errorf("and again: %+v, %v", rep, err)
+	}
+}
