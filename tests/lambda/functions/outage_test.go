@@ -161,7 +161,7 @@ func TestSecretsByReference(t *testing.T) {
 func TestScheduler(t *testing.T) {
 	onStores(t, func(t *testing.T, url string) {
 		f := start(t, "healthcheck", serving(url, upstreamtest.NewAnthropic(t).URL)...)
-		for _, job := range []string{"probe", "sweep", "refresh", "retention"} {
+		for _, job := range []string{"probe", "sweep", "refresh", "retention", "notify"} {
 			out, err := f.answer(t, `{"job":"`+job+`"}`, time.Minute)
 			var rep struct{ Job string }
 			if err != nil || json.Unmarshal([]byte(out), &rep) != nil || rep.Job != job {
