@@ -7,14 +7,17 @@ FROM --platform=$BUILDPLATFORM golang:${GO_VERSION}-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
+COPY changelog.go CHANGELOG.md ./
 COPY shared ./shared
 COPY local ./local
 ARG TARGETOS
 ARG TARGETARCH
 ARG VERSION=dev
+ARG REVISION=""
+ARG CREATED=""
 # runAs is the user that the program becomes when it is started as root, see local/privileges.go
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath \
-    -ldflags "-s -w -X main.version=$VERSION -X main.runAs=65532:65532" -o /out/usr/local/bin/sluice ./local
+    -ldflags "-s -w -X main.version=$VERSION -X sluice/shared/release.commit=$REVISION -X sluice/shared/release.date=$CREATED -X main.runAs=65532:65532" -o /out/usr/local/bin/sluice ./local
 RUN install -d -m 0755 -o 65532 -g 65532 /out/app /out/app/data \
     && install -d -m 1777 /out/tmp \
     && install -D -m 0644 /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/ca-certificates.crt \

@@ -2,12 +2,15 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS := -s -w -X main.version=$(VERSION)
+# what GET /version tells; the date is the commit's, so that the same commit gives the same bytes
+COMMIT := $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
+BUILT := $(shell git log -1 --format=%cI 2>/dev/null)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X sluice/shared/release.commit=$(COMMIT) -X sluice/shared/release.date=$(BUILT)
 # the race detector needs cgo and a C compiler; without them the tests still run, and say so
 RACE := $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
 FUZZTIME ?= 200000x
 
-.PHONY: help build build-local build-functions package bench-cold run local test test-stores test-clients test-all check tidy bench bench-limits chaos fuzz deploy-guided lint-deploy clean
+.PHONY: help vendor-ui test-ui ui-shots bench-ui build build-local build-functions package bench-cold bench-usage run local test test-stores test-clients test-all check tidy bench bench-limits chaos fuzz deploy-guided lint-deploy clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -49,6 +52,8 @@ test: ## everything that needs Go alone
 	@[ -n "$(RACE)" ] || echo "NOTE: no C compiler, so the tests run without the race detector"
 	go test $(RACE) ./...
 	cd tests/deploy && go test ./...
+	cd tests/sketch && go test ./...
+	cd tests/bedrocksdk && go test -count=1 ./...
 
 test-stores: ## the stores on real servers: redis-server, Valkey (npm, node), DynamoDB Local (npm, Java), MariaDB, PostgreSQL
 	tests/stores/dynamodb.sh
@@ -60,19 +65,34 @@ test-clients: ## real clients against the running binary (npm)
 	tests/clients/run.sh
 	NEED_CLIENTS=1 go test -count=1 ./tests/docs ./shared/health/probe -run 'Clients|RealCLI'
 
+test-ui: ## the console in a real browser (npm, chromium): pages, flows, accessibility, attacks; skipped loudly without, unless UI_REQUIRE=1
+	tests/ui/run.sh test
+
+ui-shots: ## a picture of every page of the console into DIR
+	tests/ui/run.sh shots $(abspath $(or $(DIR),dist/ui-shots))
+
+vendor-ui: ## fetch the console's front-end packages again (npm): the versions that shared/adminui/internal/vendorui names
+	go run ./shared/adminui/internal/vendorui shared/adminui/static/vendor
+
+bench-ui: ## the console's pages with 1,000 nodes, 1,000 keys and 100,000 requests; UI="--store redis,dynamodb --records 1000000"
+	tests/ui/run.sh bench $(UI)
+
 test-all: test test-stores test-clients ## all three
 
 check: ## gofmt, vet, staticcheck, tidy, import laws
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt needed:"; echo "$$out"; exit 1; }
 	go vet ./...
 	go tool -modfile=tools/go.mod staticcheck ./...
-	go mod tidy -e -diff # -e: a test-only module of a dependency may be unreachable
+	tools/tidy.sh
 	go mod verify
-	cd tests/clients && go vet ./... && go mod tidy -e -diff
-	cd tests/chaos && go vet ./... && go mod tidy -e -diff
-	cd tests/deploy && go vet ./... && go mod tidy -e -diff
-	cd tests/tokencount && go vet ./... && go mod tidy -e -diff
-	cd tests/prices && go vet ./... && go mod tidy -e -diff
+	cd tests/clients && go vet ./... && ../../tools/tidy.sh
+	cd tests/chaos && go vet ./... && ../../tools/tidy.sh
+	cd tests/deploy && go vet ./... && ../../tools/tidy.sh
+	cd tests/tokencount && go vet ./... && ../../tools/tidy.sh
+	cd deploy/prometheus && go vet ./... && ../../tools/tidy.sh && go test ./...
+	cd tests/sketch && go vet ./... && ../../tools/tidy.sh
+	cd tests/bedrocksdk && go vet ./... && ../../tools/tidy.sh
+	cd tests/prices && go vet ./... && ../../tools/tidy.sh
 	go test ./tests/laws
 
 bench: ## load against the gateway and two yardsticks; prints the table of docs/performance.md
@@ -93,6 +113,10 @@ bench-cold: ## a function's cold start, warm overhead and memory, behind the fak
 	-tests/stores/dynamodb.sh >/dev/null
 	go run ./tests/cold
 
+bench-usage: ## what each page asks of usage: a million records on SQLite and redis-server, 100,000 on DynamoDB Local
+	-tests/stores/dynamodb.sh >/dev/null
+	go run ./tests/usagebench
+
 fuzz: ## each fuzz target FUZZTIME: executions (200000x) or a time (30s)
 	@set -e; for p in $$(go list ./shared/...); do \
 		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
@@ -107,4 +131,4 @@ lint-deploy: ## template.yaml against AWS's schemas (npm; skipped loudly without
 	cd tests/deploy && go test -count=1 -short .
 
 clean: ## remove what the targets made
-	rm -rf bin dist tests/clients/node_modules
+	rm -rf bin dist tests/clients/node_modules tests/ui/node_modules

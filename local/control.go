@@ -29,6 +29,7 @@ import (
 // readable by its owner only, with the address and a credential that lives as long as the process.
 type control struct {
 	path  string
+	away  bool   // not on this machine
 	URL   string `json:"url"`
 	Token string `json:"token"`
 }
@@ -98,7 +99,7 @@ func connect(ctx context.Context, c *config.Config, stderr io.Writer) (ctl *cont
 		return nil, nil, errors.New("STORE_URL: a memory store lives in the running gateway alone; use its admin API")
 	}
 	token := core.NewSecret(rand.Text() + rand.Text())
-	app, err := boot.Open(ctx, boot.Options{Config: c, Openers: openers, Old: oldDatabases, Log: logging.New(stderr, "warn", c.LogFormat), Version: versionText(), Control: token})
+	app, err := boot.Open(ctx, boot.Options{Part: boot.Everything(), Config: c, Openers: openers, Old: oldDatabases, Log: logging.New(stderr, "warn", c.LogFormat), Version: versionText(), Control: token})
 	if errors.Is(err, sqlite.ErrInUse) {
 		ctl, cerr := readControl(c)
 		if cerr != nil || ctl == nil {
@@ -133,7 +134,7 @@ func (c *control) call(ctx context.Context, method, path string, body []byte, ou
 		return err
 	}
 	req.Header.Set("X-Admin-Key", c.Token)
-	resp, err := direct(callTimeout).Do(req)
+	resp, err := c.client(callTimeout).Do(req)
 	if err != nil {
 		return fmt.Errorf("the running gateway does not answer: %w", err)
 	}
@@ -161,9 +162,20 @@ func printable(s string) string {
 	}, s)
 }
 
-// direct is a client that uses no proxy, whatever the environment says: it talks to this machine.
+// direct is a client that uses no proxy, whatever the environment says: it talks to this machine. It follows no redirect:
+// net/http would send X-Admin-Key along, wherever that leads.
 func direct(timeout time.Duration) *http.Client {
-	return &http.Client{Timeout: timeout, Transport: &http.Transport{DisableKeepAlives: true}}
+	return &http.Client{Timeout: timeout, Transport: &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// client is direct, but heeds the environment's proxy on the way to another machine.
+func (c *control) client(timeout time.Duration) *http.Client {
+	client := direct(timeout)
+	if c.away {
+		client.Transport = http.DefaultTransport
+	}
+	return client
 }
 
 func decodeReply(status int, body io.Reader, out any) error {

@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"sluice/shared/boot"
+	"sluice/shared/cli"
 	"sluice/shared/config"
 	"sluice/shared/core"
 	"sluice/shared/importer"
@@ -86,11 +87,13 @@ func importOld(ctx context.Context, c *config.Config, old *oldKind, where core.S
 	if err != nil {
 		return err
 	}
-	app, err := boot.Open(ctx, boot.Options{Config: c, Openers: openers, Import: true, Log: logging.New(stderr, "warn", c.LogFormat), Version: versionText()})
+	app, err := boot.Open(ctx, boot.Options{Part: boot.Everything(), Config: c, Openers: openers, Import: true, Log: logging.New(stderr, "warn", c.LogFormat), Version: versionText()})
 	if err != nil {
 		return errors.Join(err, src.Close())
 	}
+	bar := cli.NewProgress(stderr, "Importing")
 	r, err := old.take(app, ctx, src)
+	bar.Stop()
 	err = errors.Join(err, src.Close(), app.Close())
 	for _, l := range r.Lines() {
 		fmt.Fprintln(stdout, l)
@@ -123,10 +126,10 @@ func importAccounts(ctx context.Context, c *config.Config, path string, stdin io
 	if err != nil {
 		return err
 	}
-	return errors.Join(sendAccounts(ctx, ctl, string(text), stdout), done())
+	return errors.Join(sendAccounts(ctx, ctl, string(text), stdout, stderr), done())
 }
 
-func sendAccounts(ctx context.Context, ctl *control, text string, stdout io.Writer) error {
+func sendAccounts(ctx context.Context, ctl *control, text string, stdout, stderr io.Writer) error {
 	body := []byte(text)
 	if strings.HasPrefix(strings.TrimSpace(text), "{") { // one object may be taken for an envelope
 		body = []byte("[" + strings.TrimSpace(text) + "]")
@@ -141,7 +144,10 @@ func sendAccounts(ctx context.Context, ctl *control, text string, stdout io.Writ
 		}
 		Skipped []struct{ Entry, Why string }
 	}
-	if err := ctl.call(ctx, http.MethodPost, "/admin/accounts/import", body, &out); err != nil {
+	bar := cli.NewProgress(stderr, "Importing")
+	err := ctl.call(ctx, http.MethodPost, "/admin/accounts/import", body, &out)
+	bar.Stop()
+	if err != nil {
 		return err
 	}
 	fmt.Fprintf(stdout, "accounts  %d\n", len(out.Taken))

@@ -16,6 +16,7 @@ import (
 	_ "time/tzdata" // for LIMITS_TIME_ZONE in images that have no zones
 
 	"sluice/shared/boot"
+	"sluice/shared/cli"
 	"sluice/shared/config"
 	"sluice/shared/core"
 	"sluice/shared/store/dynamodb"
@@ -44,7 +45,21 @@ const usage = `Usage: sluice [command]
   import accounts FILE  add accounts of Amazon Q or Kiro from JSON, lines, an .env or API keys; - is standard input
   login amazonq         log in to Amazon Q or Kiro with a browser, and add the account: --start-url URL, --region REGION,
                         --name TEXT, --kiro
+  prices update X       take over a price list in LiteLLM's format from a file or an https address: --dry-run
+  prices list           show the prices in force: --json, --account ID
+  audit export          write the log of who changed what: -o FILE, --format jsonl|csv, --from TIME, --to TIME, --account ID
+  audit verify [FILE]   look whether the log, or an export of it, is whole: --head HASH
   version               print the version
+
+The admin API, of the gateway on this machine or of the one that --url or SLUICE_URL names; --help tells the flags of each:
+
+  usage                 requests, tokens and cost by model, node, key, account, hour, day, month, session or agent; exports
+  logs                  the last requests: --failed, --follow
+  top                   what the gateway does now
+  keys COMMAND          list, create, update, rotate, revoke, delete
+  nodes COMMAND         list, add, update, enable, disable, activate, delete, check, health
+  accounts COMMAND      list, create, update, delete
+  completion SHELL      print a script for bash, zsh or fish
 
 Settings are environment variables; README.md lists them.
 `
@@ -114,7 +129,9 @@ func openRedis(scheme string) boot.Opener {
 func main() {
 	if err := run(os.Args[1:], environ(os.Environ()), os.Stdout, os.Stderr); err != nil {
 		for line := range strings.Lines(err.Error()) {
-			fmt.Fprintln(os.Stderr, "sluice: "+strings.TrimRight(line, "\n"))
+			if err != cli.ErrInterrupted { // who pressed Ctrl-C knows
+				fmt.Fprintln(os.Stderr, "sluice: "+strings.TrimRight(line, "\n"))
+			}
 		}
 		os.Exit(exitCode(err))
 	}
@@ -124,7 +141,7 @@ func exitCode(err error) int {
 	if errors.Is(err, errInterrupted) {
 		return 130 // as shells tell of SIGINT
 	}
-	return 1
+	return cli.ExitCode(err)
 }
 
 func environ(list []string) map[string]string {
@@ -145,6 +162,9 @@ func run(args []string, env map[string]string, stdout, stderr io.Writer) error {
 	}
 	if err := leaveRoot(runAs, command); err != nil {
 		return err
+	}
+	if cli.Has(command) {
+		return cliCommand(append([]string{command}, args...), env, stdout, stderr)
 	}
 	switch command {
 	case "version", "--version", "-v":
@@ -195,6 +215,14 @@ func run(args []string, env map[string]string, stdout, stderr io.Writer) error {
 			return err
 		}
 		return loginCommand(c, args, stdout, stderr)
+	case "audit":
+		return auditCommand(env, args, os.Stdin, stdout, stderr)
+	case "prices":
+		c, err := config.Parse(env)
+		if err != nil {
+			return err
+		}
+		return pricesCommand(c, args, stdout, stderr)
 	}
 	return fmt.Errorf("unknown command %q; see: sluice help", command)
 }

@@ -22,6 +22,7 @@ import (
 	"sluice/shared/core"
 	"sluice/shared/gateway"
 	"sluice/shared/logging"
+	"sluice/shared/metrics"
 )
 
 const (
@@ -49,7 +50,8 @@ func serve(c *config.Config, stderr io.Writer) (err error) {
 	opening, giveUp := context.WithCancelCause(context.Background())
 	defer giveUp(nil)
 	opened := listen(signals, giveUp)
-	app, err := boot.Open(opening, boot.Options{Config: c, Openers: openers, Old: oldDatabases, Log: log, Version: versionText(), Access: lines, Control: control, CLI: true,
+	counters := metrics.New(metrics.Options{Version: versionText(), Log: log})
+	app, err := boot.Open(opening, boot.Options{Part: boot.Everything(), Config: c, Metrics: counters, Scrape: counters.Handler(), Openers: openers, Old: oldDatabases, Log: log, Version: versionText(), Access: lines, Control: control, CLI: true, Trace: boot.Tracing, Console: console,
 		AWS: boot.AWSFromEnvironment(environ(os.Environ()))})
 	opened()
 	switch {
@@ -84,7 +86,13 @@ func serve(c *config.Config, stderr io.Writer) (err error) {
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
-	announce(stderr, app, ln.Addr())
+	counters.WatchNodes(app.Nodes())
+	at, scraped, err := serveMetrics(c.MetricsAddr, counters.Handler())
+	if err != nil {
+		return err
+	}
+	defer scraped()
+	announce(stderr, app, ln.Addr(), at)
 
 	var wg sync.WaitGroup
 	wg.Go(func() { tick(base, log, jobs(app, c)) })
@@ -156,10 +164,13 @@ func drain(app *boot.App, grace time.Duration, stop context.CancelCauseFunc, sig
 	}
 }
 
-func announce(w io.Writer, app *boot.App, addr net.Addr) {
+func announce(w io.Writer, app *boot.App, addr, scraped net.Addr) {
 	url := localURL(addr)
 	var b strings.Builder // one write: it must not be mixed with the log
 	fmt.Fprintf(&b, "Sluice %s\n- Listening on %s (base URL %s)\n- Admin page: %s/admin\n- Database: %s\n", versionText(), addr, url, url, app.Opened.Where)
+	if scraped != nil {
+		fmt.Fprintf(&b, "- Metrics: %s/metrics\n", localURL(scraped))
+	}
 	for _, n := range app.Notes {
 		b.WriteString("- " + n + "\n")
 	}
@@ -187,4 +198,28 @@ func listenError(c *config.Config, err error) error {
 		return fmt.Errorf("%s: address %s is in use; stop the other program or choose another port", name, c.Address())
 	}
 	return fmt.Errorf("%s: cannot listen on %s: %w", name, c.Address(), err)
+}
+
+// serveMetrics serves metrics without a key on an address of their own, which it returns; empty: nothing. The function it
+// returns ends that.
+func serveMetrics(addr string, handler http.Handler) (at net.Addr, stop func(), err error) {
+	if addr == "" {
+		return nil, func() {}, nil
+	}
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, nil, fmt.Errorf("METRICS_ADDR: cannot listen on %s: %w", addr, err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", handler)
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = srv.Serve(ln)
+	}()
+	return ln.Addr(), func() {
+		_ = srv.Close()
+		<-done
+	}, nil
 }

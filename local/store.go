@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sluice/shared/boot"
+	"sluice/shared/cli"
 	"sluice/shared/config"
 	"sluice/shared/core"
 	"sluice/shared/logging"
@@ -100,7 +101,7 @@ func storeCheck(ctx context.Context, c *config.Config, stdout, stderr io.Writer)
 	if missingFile(url) {
 		return fmt.Errorf("%s: %s is not there yet; the first start makes it", name, fileOf(url))
 	}
-	r, err := boot.CheckStore(ctx, boot.Options{Config: c, Openers: openers, Log: logging.New(stderr, "warn", c.LogFormat)})
+	r, err := boot.CheckStore(ctx, boot.Options{Part: boot.Everything(), Config: c, Openers: openers, Log: logging.New(stderr, "warn", c.LogFormat)})
 	if errors.Is(err, sqlite.ErrInUse) {
 		return checkRunning(c, err, stdout)
 	}
@@ -196,7 +197,15 @@ func storeCopy(ctx context.Context, c *config.Config, from, to core.Secret, stdo
 	if err != nil {
 		return errors.Join(err, source.Store.Close())
 	}
-	r, notes, err := boot.CopyStore(ctx, c, source, target, time.Now, func(kind string, n int) { fmt.Fprintf(stderr, "%d %ss\n", n, kind) })
+	bar := cli.NewProgress(stderr, "Copying")
+	r, notes, err := boot.CopyStore(ctx, c, source, target, time.Now, func(kind string, n int) {
+		if bar.Shown() {
+			bar.Set(int64(n), 0, kind+"s")
+			return
+		}
+		fmt.Fprintf(stderr, "%d %ss\n", n, kind)
+	})
+	bar.Stop()
 	err = errors.Join(err, target.Store.Close(), source.Store.Close())
 	if r != nil {
 		printCopy(stdout, r)

@@ -19,6 +19,7 @@ const (
 	probeEvery    = time.Second // it costs nothing while no node is due
 	deliverEvery  = 5 * time.Second
 	alertsEvery   = time.Minute
+	countEvery    = 30 * time.Second
 	// firstSweep is how long the first look at all nodes waits: a start, or many after a crash, must not ask every upstream
 	// before the first request is served.
 	firstSweep = 30 * time.Second
@@ -42,6 +43,7 @@ func jobs(app *boot.App, c *config.Config) []job {
 		{"maintenance", 0, maintainEvery, func(ctx context.Context) error { app.Maintain(ctx); return nil }},
 		{"health checks of failed nodes", 0, probeEvery, reported(app.ProbeDue)},
 		{"notifications", 0, deliverEvery, reported(app.Deliver)},
+		{"count of nodes", 0, countEvery, app.CountNodes},
 		{"alert rules", alertsEvery, alertsEvery, reported(app.Alerts)},
 	}
 	if every := time.Duration(c.SweepInterval) * time.Minute; every > 0 {

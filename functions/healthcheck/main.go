@@ -13,6 +13,6 @@ import (
 var version = ""
 
 func main() {
-	f := root.New(boot.Jobs, version)
+	f := root.New(boot.Jobs(), version)
 	lambda.Start(f.Job)
 }

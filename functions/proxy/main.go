@@ -11,6 +11,6 @@ import (
 var version = ""
 
 func main() {
-	f := root.New(boot.Proxy, version)
+	f := root.New(boot.Proxy(), version, func(o *boot.FunctionOptions) { o.Trace = boot.Tracing })
 	lambdahttp.Start(root.Placed(f), lambdahttp.Options{Log: f.Log(), Error: boot.WriteError})
 }

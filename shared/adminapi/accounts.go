@@ -3,7 +3,6 @@ package adminapi
 import (
 	"crypto/rand"
 	"errors"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,49 +30,13 @@ type accountView struct {
 	ModelMap    map[string]string `json:"model_map,omitempty"`
 	Response    int               `json:"response_days"`
 	Limits      limitsView        `json:"limits"`
+	Capturing   bool              `json:"capturing"` // bodies are kept
+	CaptureEnd  *time.Time        `json:"capturing_until,omitempty"`
+	Capture     *captureView      `json:"capture,omitempty"`
 	CreatedAt   time.Time         `json:"created_at"`
 	UpdatedAt   time.Time         `json:"updated_at"`
-}
-
-func (c *call) listAccounts() error {
-	ctx, t := c.r.Context(), c.a.o.Tables
-	var accounts []core.Account
-	if c.who.admin {
-		rows, err := t.Accounts.All(ctx, "")
-		if err != nil {
-			return err
-		}
-		for _, r := range rows {
-			accounts = append(accounts, r.Value)
-		}
-	} else {
-		r, err := t.Accounts.Get(ctx, c.who.account)
-		if err != nil {
-			return err
-		}
-		accounts = append(accounts, r.Value)
-	}
-	slices.SortFunc(accounts, func(a, b core.Account) int {
-		if n := a.CreatedAt.Compare(b.CreatedAt); n != 0 {
-			return n
-		}
-		return strings.Compare(a.ID, b.ID)
-	})
-	views := make([]accountView, 0, len(accounts))
-	for _, a := range accounts {
-		v := accountView{ID: a.ID, Name: a.Name, IsAdmin: a.Admin, HasPassword: a.PasswordHash != "", ActiveNode: a.ActiveNode,
-			ModelMap: a.ModelMap, Response: a.ResponseDays, Limits: viewLimits(a.Limits), CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt}
-		if a.ProxyKey != "" {
-			k, err := t.Keys.Get(ctx, a.ProxyKey)
-			if err == nil {
-				v.HasProxyKey, v.ProxyPrefix = !k.Value.Revoked, k.Value.Prefix
-			} else if !errors.Is(err, store.ErrNotFound) {
-				return err
-			}
-		}
-		views = append(views, v)
-	}
-	return c.ok(map[string]any{"accounts": views})
+	Keys        *int              `json:"keys,omitempty"` // how many it has, and the next, when they were asked for
+	Nodes       *int              `json:"nodes,omitempty"`
 }
 
 // accountInput is the body of create and update. A field that is missing, and on update also an empty text, changes
@@ -86,6 +49,7 @@ type accountInput struct {
 	ModelMap    *map[string]string `json:"model_map"`
 	Response    *int               `json:"response_days"`
 	Limits      *limitsInput       `json:"limits"` // of all keys together
+	Capture     *captureInput      `json:"capture"`
 }
 
 // maxResponseDays is the longest that conversations are kept; OpenAI keeps them as long.
@@ -116,6 +80,9 @@ func (c *call) createAccount() error {
 	now := c.a.o.Now().UTC()
 	a := core.Account{ID: "acc-" + strings.ToLower(rand.Text()[:16]), CreatedAt: now, UpdatedAt: now}
 	hash, err := c.checkAccount(&in, "")
+	if err == nil {
+		err = in.Capture.check(core.Capture{}, c.a.o.Capture != nil, now)
+	}
 	if err != nil {
 		return err
 	}
@@ -210,6 +177,7 @@ func apply(a *core.Account, in *accountInput, hash string) {
 		a.ResponseDays = *in.Response
 	}
 	_ = in.Limits.apply(&a.Limits, "") // checkAccount has checked them
+	in.Capture.apply(&a.Capture)
 }
 
 func text(s *string) string {
@@ -237,7 +205,7 @@ func (c *call) updateAccount() error {
 	}
 	if !c.who.admin {
 		// a tenant signed in by password may change its own credentials, never its role or limits; who has but its key may not
-		if !c.who.person || id != c.who.account || in.IsAdmin != nil || in.Limits != nil {
+		if !c.who.person || id != c.who.account || in.IsAdmin != nil || in.Limits != nil || in.Capture != nil {
 			return core.E(core.CodeForbidden, "forbidden")
 		}
 	}
@@ -247,6 +215,9 @@ func (c *call) updateAccount() error {
 		return err
 	}
 	hash, err := c.checkAccount(&in, id)
+	if err == nil {
+		err = in.Capture.check(old.Value.Capture, c.a.o.Capture != nil, c.a.o.Now())
+	}
 	if err != nil {
 		return err
 	}
@@ -365,6 +336,9 @@ func (c *call) deleteAccount() error {
 	if err := c.dropWatching(id); err != nil {
 		return err
 	}
+	if err := c.dropCaptures(id); err != nil {
+		return err
+	}
 	if err := c.a.o.Usage.DeleteUsage(ctx, id); err != nil {
 		return err
 	}
@@ -432,6 +406,14 @@ func (c *call) putConfig() error {
 // target is the account a call acts on: account_id of the query, else the caller's own.
 func (c *call) target() (string, error) {
 	return c.targetOf(c.r.URL.Query().Get("account_id"))
+}
+
+// scopeOf is the account whose rows a list shows when it was asked for those of id: for an administrator "" is all of them.
+func (c *call) scopeOf(id string) (string, error) {
+	if c.who.admin {
+		return id, nil
+	}
+	return c.targetOf(id)
 }
 
 // targetOf is the account with that id, "" for the caller's own, if the caller may act on it.

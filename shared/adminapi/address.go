@@ -6,12 +6,13 @@ import (
 
 	"sluice/shared/config"
 	"sluice/shared/core"
+	"sluice/shared/upstream/bedrock"
 )
 
 // applyAddress puts the address into n. One that came by a call is never the operator's own.
 func applyAddress(n *core.Node, in *nodeInput) error {
 	s := text(in.BaseURL)
-	reset := in.BaseURL != nil && s == "" && n.Kind == core.KindAmazonQ
+	reset := in.BaseURL != nil && s == "" && findsHost(n.Kind)
 	if s == n.BaseURL || s == "" && !reset {
 		return nil
 	}
@@ -27,9 +28,13 @@ func applyAddress(n *core.Node, in *nodeInput) error {
 // in it. Of nodes from before this was kept it counts as someone else's. It keeps who set the credential of n.
 func (c *call) checkMove(before, n *core.Node, in *nodeInput) error {
 	fresh, need := in.APIKey != nil, "api_key"
-	if n.Kind == core.KindAmazonQ { // where an update may give a part of a login
+	switch n.Kind { // where an update may give a part of a credential
+	case core.KindAmazonQ:
 		fresh = text(in.APIKey) != "" || text(in.RefreshToken) != "" && text(in.ClientSecret) != ""
 		need = "refresh_token, client_id and client_secret, or api_key,"
+	case core.KindBedrock:
+		fresh = text(in.APIKey) != "" || in.hasKeys()
+		need = "access_key_id and secret_access_key, or api_key,"
 	}
 	switch {
 	case n.Credential == "" || c.who.admin && n.Credential != before.Credential:
@@ -54,8 +59,10 @@ func (c *call) moved(before, n *core.Node) (string, error) {
 		return "base_url", nil
 	case n.AuthHeader != before.AuthHeader:
 		return "auth_header", nil
-	case cmp.Or(n.API, "q") != cmp.Or(before.API, "q"):
+	case cmp.Or(n.API, usualAPI(n.Kind)) != cmp.Or(before.API, usualAPI(n.Kind)):
 		return "api", nil
+	case n.Kind == core.KindBedrock:
+		return c.movedBedrock(before, n)
 	case regionOf(n) != regionOf(before) && n.Region != before.Region:
 		return "region", nil
 	case regionOf(n) != regionOf(before):
@@ -77,6 +84,14 @@ func (c *call) moved(before, n *core.Node) (string, error) {
 		return "start_url", nil
 	}
 	return "", nil
+}
+
+// usualAPI is the API of a kind's nodes that name none.
+func usualAPI(k core.Kind) string {
+	if k == core.KindBedrock {
+		return bedrock.APIMessages
+	}
+	return "q"
 }
 
 const defaultRegion = "us-east-1"

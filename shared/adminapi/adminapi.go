@@ -17,10 +17,14 @@ import (
 	"strings"
 	"time"
 
+	"sluice/shared/audit"
+	"sluice/shared/compatbook"
+	"sluice/shared/config"
 	"sluice/shared/core"
 	"sluice/shared/directory"
 	"sluice/shared/health"
 	"sluice/shared/notify"
+	"sluice/shared/prices"
 	"sluice/shared/store"
 	"sluice/shared/web"
 )
@@ -41,20 +45,31 @@ type Options struct {
 	Box       Box
 	Kinds     []core.Kind // of nodes that can be made
 	Pool      Pool        // what speaks to Amazon Q; nil: the routes that need it answer 503
+	Capture   Capture     // of bodies; nil: none is possible
 	Docs      store.Docs  // where device logins are kept; nil: none can begin
 	Checker   Checker     // tests nodes when a call asks for it; nil: that route answers 503
 	Events    Events      // hears of edits of nodes; nil: nobody does
 	Notify    *notify.Hub // of channels, subscriptions and alert rules; nil: their routes answer 503
+	// Environment are the settings that administrators are shown, grouped by category, secrets masked.
+	Environment []config.Variable
 	// SweepEvery is how often all nodes are checked: a check older than twice that is shown as stale. 0: they never are, and
 	// no check is too old.
 	SweepEvery time.Duration
 	AdminKey   core.Secret // ADMIN_API_KEY; empty: unset
 	Control    core.Secret // credential of commands on this machine; empty: none
 	PublicURL  string
+	Keep       store.Retention // of usage, as configured; the zero value: for ever
 	Defaults   Defaults
 	Version    string
+	Zone       *time.Location // where days of budgets begin; nil: UTC
+	Audit      *audit.Log     // of who changed what; nil: it is not written, and its routes answer 503
 	Log        *slog.Logger
 	Now        func() time.Time
+	// Prices are the lists of prices; nil: one of its own, which no other handler looks into.
+	Prices *prices.Book
+	// Compat is the compatibility table of nodes of Amazon Bedrock; nil: one of its own, as with Prices.
+	Compat *compatbook.Book
+	Region string // AWS's, of the machine: see bedrock.Options; empty: not known
 }
 
 // Defaults are the gateway's settings that an account may override.
@@ -72,6 +87,11 @@ type API struct {
 
 	gate      *checkGate
 	trends    trends
+	uses      uses
+	exports   *exportGate
+	refusals  *audit.Gate         // entries of refused calls
+	idle      *audit.Gate         // and of tenants' calls that changed nothing
+	badLogins *audit.Gate         // and of failed logins
 	badShares *directory.Throttle // unknown tokens of shares
 	views     *directory.Throttle // calls by token, good ones, too
 }
@@ -95,12 +115,21 @@ func New(o Options) *API {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	a := &API{o: o, gate: newCheckGate(), badShares: directory.NewThrottle(maxBadShares, o.Now), views: directory.NewThrottle(maxViews, o.Now), making: make(chan struct{}, 1), throttle: directory.NewThrottle(maxLogins, o.Now), badKeys: directory.NewThrottle(directory.MaxBadKeys, o.Now), cop: http.NewCrossOriginProtection()}
+	if o.Prices == nil {
+		o.Prices = prices.New(prices.Options{Tables: o.Tables, Now: o.Now, Log: o.Log})
+	}
+	if o.Compat == nil {
+		o.Compat = compatbook.New(compatbook.Options{Tables: o.Tables, Now: o.Now, Log: o.Log})
+	}
+	a := &API{o: o, gate: newCheckGate(), exports: newExportGate(), badShares: directory.NewThrottle(maxBadShares, o.Now), views: directory.NewThrottle(maxViews, o.Now), making: make(chan struct{}, 1), throttle: directory.NewThrottle(maxLogins, o.Now), badKeys: directory.NewThrottle(directory.MaxBadKeys, o.Now), cop: http.NewCrossOriginProtection()}
 	if u, err := url.Parse(o.PublicURL); err == nil && u.Host != "" {
 		// behind a proxy that changes Host, this is what browsers name as their origin; config has checked it
 		_ = a.cop.AddTrustedOrigin(u.Scheme + "://" + u.Host)
 	}
+	a.refusals, a.idle, a.badLogins = audit.NewGate(maxRefusals, o.Now), audit.NewGate(maxRefusals, o.Now), audit.NewGate(maxLoginLog, o.Now)
 	a.mux = map[string]route{
+		"/admin/api/me":             {"GET": (*call).showMe},
+		"/admin/api/sessions":       {"DELETE": (*call).endSessions},
 		"/admin/api/accounts":       {"GET": (*call).listAccounts, "POST": (*call).createAccount, "PUT": (*call).updateAccount, "DELETE": (*call).deleteAccount},
 		"/admin/api/nodes":          {"GET": (*call).listNodes, "POST": (*call).createNode, "PUT": (*call).updateNode, "DELETE": (*call).deleteNode},
 		"/admin/api/nodes/activate": {"POST": (*call).activateNode},
@@ -112,6 +141,14 @@ func New(o Options) *API {
 		"/admin/api/keys/rotate":    {"POST": (*call).rotateKey},
 		"/api/usage/summary":        {"GET": (*call).usageSummary},
 		"/api/usage/logs":           {"GET": (*call).usageLogs},
+		bodiesPath:                  {"GET": (*call).showBodies},
+		exportPath:                  {"GET": (*call).usageExport},
+		"/api/usage/cleanup":        {"POST": (*call).cleanUsage},
+		"/api/metrics/aggregate":    {"POST": (*call).aggregateUsage},
+		"/api/metrics/cleanup":      {"POST": (*call).cleanMetrics},
+		nodeMetricsPath:             {"GET": (*call).nodeMetrics},
+		accountMetricsPath:          {"GET": (*call).accountMetrics},
+		"/api/usage/budgets":        {"GET": (*call).listBudgets},
 
 		accountsPath:                         {"GET": (*call).listPool, "POST": (*call).createPool},
 		accountsPath + "/{id}":               {"GET": (*call).showPool, "PUT": (*call).updatePool, "DELETE": (*call).deletePool},
@@ -127,11 +164,21 @@ func New(o Options) *API {
 		statsPath + "/tokens":                {"GET": (*call).statsTokens},
 		statsPath + "/account-usage":         {"GET": (*call).statsUsage},
 
+		pricingPath:             {"GET": (*call).listPrices, "POST": (*call).setPrice, "DELETE": (*call).endPrice},
+		pricingPath + "/import": {"POST": (*call).importPrices},
+		compatPath:              {"GET": (*call).showCompat, "PUT": (*call).setCompat},
+		compatRowsPath:          {"POST": (*call).addCompatRow, "PUT": (*call).changeCompatRow, "DELETE": (*call).removeCompatRow},
+
+		envPath:                            {"GET": (*call).envVars},
+		envPath + "/categories":            {"GET": (*call).envCategories},
 		historyPath:                        {"GET": (*call).nodeHistory},
 		"/api/monitor/dashboard":           {"GET": (*call).showDashboard},
 		sharePath + "/{id}":                {"GET": (*call).sharedDashboard, "HEAD": (*call).sharedDashboard}, // net/http leaves the body out
 		sharesPath:                         {"GET": (*call).listShares, "POST": (*call).createShare},
 		sharesPath + "/{id}":               {"DELETE": (*call).revokeShare},
+		auditPath:                          {"GET": (*call).listAudit},
+		auditPath + "/export":              {"GET": (*call).exportAudit},
+		auditPath + "/verify":              {"GET": (*call).verifyAudit},
 		notifyPath + "/channels":           {"GET": (*call).listChannels, "POST": (*call).createChannel},
 		notifyPath + "/channels/{id}":      {"PUT": (*call).updateChannel, "DELETE": (*call).deleteChannel},
 		notifyPath + "/subscriptions":      {"GET": (*call).listSubscriptions, "POST": (*call).subscribe},
@@ -181,6 +228,7 @@ func Handles(path string) bool {
 // ServeHTTP implements http.Handler.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	secure(w.Header())
+	w.Header()["Cache-Control"] = []string{"no-store"}
 	switch r.URL.Path {
 	case "/login":
 		a.login(w, r)
@@ -189,11 +237,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.logout(w, r)
 		return
 	case "/admin", "/admin/", "/admin/dashboard":
-		a.page(w, r)
-		return
-	}
-	if r.URL.Path == accountsPath && (r.Method == http.MethodGet || r.Method == http.MethodHead) && wantsPage(r) {
-		a.page(w, r)
+		a.home(w, r)
 		return
 	}
 	if strings.HasPrefix(r.URL.Path, monitorPath) {
@@ -201,14 +245,10 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h := w.Header()
-	h["Cache-Control"] = []string{"no-store"}
 	if rest, ok := strings.CutPrefix(r.URL.Path, apiKeysPath); ok && (rest == "" || rest[0] == '/') {
-		c := &call{a: a, w: w, r: r}
-		err := a.identify(c)
-		if err == nil {
-			err = c.apiKeys(rest)
-		}
-		if err != nil {
+		pattern, id := keysPattern(rest)
+		c := &call{a: a, w: w, r: r, id: id}
+		if err := c.do(pattern, func() error { return a.identify(c) }, func(c *call) error { return c.apiKeys(rest) }); err != nil {
 			c.fail(err)
 		}
 		return
@@ -230,16 +270,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := &call{a: a, w: w, r: r, id: id}
-	var err error
+	enter := func() error { return a.identify(c) }
 	if token, ok := shareToken(r, pattern, id); ok {
-		err = c.enterByShare(token)
-	} else {
-		err = a.identify(c)
+		enter = func() error { return c.enterByShare(token) }
 	}
-	if err == nil {
-		err = serve(c)
-	}
-	if err != nil {
+	if err := c.do(pattern, enter, serve); err != nil {
 		c.fail(err)
 	}
 }
@@ -253,17 +288,12 @@ func secure(h http.Header) {
 }
 
 func (c *call) fail(err error) {
-	switch {
-	case err == errUnauthorized && olderPool(c.r.URL.Path):
+	if err == errUnauthorized && olderPool(c.r.URL.Path) {
 		c.w.Header().Set("WWW-Authenticate", "Bearer")
 		err = core.E(core.CodeUnauthenticated, "an admin key is needed, and none that is known came with the call; send it as the header "+
 			`"Authorization: Bearer <admin key>" or as "x-admin-key"`)
-	case errors.Is(err, store.ErrNotFound):
-		err = core.E(core.CodeNotFound, "not found")
-	case errors.Is(err, store.ErrConflict):
-		err = core.E(core.CodeConflict, "changed by someone else at the same time; send the request again")
 	}
-	e := core.AsError(err)
+	e := c.answerTo(err)
 	if e.Code == core.CodeInternal {
 		c.a.o.Log.Error("admin request failed", "request_id", web.FromContext(c.r.Context()).ID, "path", web.LoggedPath(c.r.URL.Path), "error", err)
 	}
@@ -346,9 +376,13 @@ func parse(data []byte, v any) error {
 		var t *json.UnmarshalTypeError
 		switch {
 		case errors.As(err, &t) && t.Field != "":
-			return bad(fieldName(t.Field) + ": must be " + typeName(t.Type.Kind().String()) + ", not " + t.Value)
+			kind := t.Type.Kind().String()
+			if typeName(kind) == wholeNumber && isWhole(t.Value) {
+				return bad(fieldName(t.Field) + ": must be a whole number of at most 18 digits")
+			}
+			return bad(fieldName(t.Field) + ": must be " + typeName(kind) + ", not " + valueName(t.Value))
 		case errors.As(err, &t):
-			return bad("request body must be a JSON object, not " + t.Value)
+			return bad("request body must be a JSON object, not " + valueName(t.Value))
 		}
 		return bad("request body is not valid JSON")
 	}
@@ -373,16 +407,20 @@ func (c *call) body() ([]byte, error) {
 
 // fieldName is a field as calls name it: without the Go names of what it is embedded in.
 func fieldName(path string) string {
-	for _, p := range []string{"limitsInput.", "amazonQInput."} {
+	for _, p := range []string{"limitsInput.", "amazonQInput.", "bedrockInput."} {
 		path = strings.TrimPrefix(path, p)
 	}
 	return path
 }
 
+const wholeNumber = "a whole number"
+
 func typeName(kind string) string {
 	switch kind {
 	case "int", "int64":
-		return "a whole number"
+		return wholeNumber
+	case "float64":
+		return "a number"
 	case "bool":
 		return "true or false"
 	case "string":
@@ -391,4 +429,33 @@ func typeName(kind string) string {
 		return "a list"
 	}
 	return "an object"
+}
+
+// isWhole reports whether what was given is a whole number: one that is refused all the same has too many digits.
+func isWhole(given string) bool {
+	digits, ok := strings.CutPrefix(given, "number ")
+	return ok && strings.Trim(digits, "-0123456789") == ""
+}
+
+const maxGiven = 20 // characters of a number that a message repeats
+
+// valueName is what was given, in words for encoding/json's: of a number, the number itself.
+func valueName(given string) string {
+	switch given {
+	case "number":
+		return "a number"
+	case "bool":
+		return "true or false"
+	case "string":
+		return "a string"
+	case "array":
+		return "a list"
+	case "object":
+		return "an object"
+	}
+	n := strings.TrimPrefix(given, "number ")
+	if len(n) > maxGiven {
+		n = n[:maxGiven] + "…"
+	}
+	return n
 }

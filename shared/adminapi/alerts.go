@@ -35,6 +35,8 @@ func ruleKinds() []ruleKind {
 		{notify.RuleErrorRate, 0.1, 100, "percent, 0.1 to 100", true},
 		{notify.RuleLatencyP95, 1, 3_600_000, "ms, 1 to 3600000", true},
 		{notify.RuleSpendDay, 0.01, maxDollars, "dollars, 0.01 to 1000000000", false},
+		{notify.RuleSpendMonth, 0.01, maxDollars, "dollars, 0.01 to 1000000000", false},
+		{notify.RuleForecast, 0.01, maxDollars, "dollars, 0.01 to 1000000000", false},
 		{notify.RuleNodeDown, 1, 10_080, "minutes, 1 to 10080", false},
 	}
 }
@@ -74,7 +76,7 @@ func (in *ruleInput) apply(r *notify.Rule) error {
 	kinds := ruleKinds()
 	at := slices.IndexFunc(kinds, func(k ruleKind) bool { return k.name == r.Kind })
 	if at < 0 {
-		return bad("kind: must be error_rate, latency_p95, spend_day or node_down")
+		return bad("kind: must be error_rate, latency_p95, spend_day, spend_month, forecast or node_down")
 	}
 	k := kinds[at]
 	if s := text(in.Name); s != "" {

@@ -7,6 +7,7 @@ import (
 	"sluice/shared/config"
 	"sluice/shared/core"
 	"sluice/shared/directory"
+	"sluice/shared/upstream"
 	"sluice/shared/upstream/amazonq"
 )
 
@@ -30,14 +31,14 @@ var profileARN = regexp.MustCompile(`^arn:aws[a-z-]{0,10}:[a-z-]{1,30}:([a-z0-9-
 
 func checkProfile(s string) error {
 	m := profileARN.FindStringSubmatch(s)
-	if len(s) > 950 || m == nil || !amazonq.ValidRegion(m[1]) {
+	if len(s) > 950 || m == nil || !upstream.ValidRegion(m[1]) {
 		return bad("profile_arn: must be an ARN such as arn:aws:codewhisperer:us-east-1:123456789012:profile/ABCDEFGHIJKL")
 	}
 	return nil
 }
 
 func checkRegion(field, s string) error {
-	if s != "" && !amazonq.ValidRegion(s) {
+	if s != "" && !upstream.ValidRegion(s) {
 		return bad(field + ": must be the name of an AWS region such as us-east-1")
 	}
 	return nil
@@ -64,8 +65,11 @@ func applyAmazonQ(n *core.Node, in *nodeInput) error {
 		{"client_id", in.ClientID, nil}, {"client_secret", in.ClientSecret, nil}, {"token_region", in.TokenRegion, nil}, {"start_url", in.StartURL, nil}}
 	for _, f := range fields {
 		s := text(f.from)
+		if n.Kind == core.KindBedrock && (f.name == "api" || f.name == "region") {
+			continue // applyBedrock's
+		}
 		if n.Kind != core.KindAmazonQ && s != "" {
-			return bad(f.name + ": only nodes of kind amazonq have one")
+			return bad(f.name + ": only nodes of kind " + ofKinds(f.name) + " have one")
 		}
 		if f.from == nil || f.to == nil || n.Kind != core.KindAmazonQ {
 			continue
@@ -78,6 +82,14 @@ func applyAmazonQ(n *core.Node, in *nodeInput) error {
 		*f.to = s
 	}
 	return nil
+}
+
+// ofKinds are the kinds that have a field.
+func ofKinds(field string) string {
+	if field == "api" || field == "region" {
+		return "amazonq and bedrock"
+	}
+	return "amazonq"
 }
 
 func checkPlace(field, s string) error {

@@ -188,12 +188,8 @@ func (c *call) showAPIKey(id string) error {
 	for _, s := range sums {
 		v.Requests += s.Requests
 	}
-	recs, _, err := c.a.o.Usage.Records(ctx, f, "", 1)
-	if err != nil {
+	if v.LastUsed, err = c.lastUse(f); err != nil {
 		return err
-	}
-	if len(recs) > 0 {
-		v.LastUsed = &recs[0].EndedAt
 	}
 	return c.ok(v)
 }

@@ -11,7 +11,7 @@ import (
 // maxDropped bounds how much of what expires by itself is removed with an account: the rest cannot be reached any more.
 const maxDropped = 1000
 
-// dropWatching removes an account's shares, health history, channels, subscriptions, alert rules and notifications.
+// dropWatching removes an account's prices, shares, health history, channels, subscriptions, alert rules and notifications.
 func (c *call) dropWatching(account string) error {
 	ctx, t := c.r.Context(), c.a.o.Tables
 	err := dropAll(ctx, t.Shares, account, func(s *core.Share) string { return s.ID })
@@ -20,6 +20,9 @@ func (c *call) dropWatching(account string) error {
 	}
 	if err == nil {
 		err = dropSome(ctx, t.Days, account, maxDayPage, func(d *core.HealthDay) string { return store.DayID(d.Node, d.Day) })
+	}
+	if err == nil {
+		err = c.a.o.Prices.Drop(ctx, account)
 	}
 	h := c.a.o.Notify
 	if err != nil || h == nil {

@@ -14,7 +14,8 @@ func TestGuideB_Keys(t *testing.T) {
 	const published = "amq-admin-default-key-change-immediately"
 	up := upstreamtest.NewAnthropic(t)
 	env := map[string]string{"UPSTREAM_BASE_URL": up.URL, "UPSTREAM_API_KEY": upstreamKey, "UPSTREAM_ALLOW_PRIVATE": "true"}
-	g := boottest.Start(t, env)
+	w := &world{Gateway: boottest.Start(t, env), t: t}
+	g := w.console("")
 	bearer := func(key string) []string { return []string{"Authorization", "Bearer " + key} }
 
 	if a := g.Call("GET", "/admin/dashboard", "", "Accept", "text/html"); a.Status != 303 || a.Header.Get("Location") != "/login" {
@@ -39,7 +40,7 @@ func TestGuideB_Keys(t *testing.T) {
 	if a := g.Call("GET", "/admin/api-keys", "", bearer(published)...); a.Status != 401 || !strings.Contains(string(a.Body), "Authorization: Bearer <admin key>") {
 		t.Errorf("the published key after its end: %d %s", a.Status, a.Body)
 	}
-	if a := g.Call("GET", "/admin/dashboard", "", "Cookie", session.Name+"="+session.Value); a.Status != 303 {
+	if a := g.Call("GET", "/admin/dashboard", "", "Accept", "text/html", "Cookie", session.Name+"="+session.Value); a.Status != 303 {
 		t.Errorf("its session after its end: %d", a.Status)
 	}
 	if err := g.Restart(env); err != nil {

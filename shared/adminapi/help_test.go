@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"sluice/shared/adminui"
 	"sluice/shared/boot/boottest"
 	"sluice/shared/upstream/upstreamtest"
 )
@@ -43,6 +44,20 @@ func start(t *testing.T, more ...string) *world {
 	up := upstreamtest.NewAnthropic(t)
 	w := &world{Gateway: boottest.Start(t, env(up, more...)), t: t, up: up}
 	w.Secret(adminKey, proxyKey, upstreamKey, passwd)
+	return w
+}
+
+// console puts the web console before the gateway, as the programs do.
+func (w *world) console(publicURL string) *world {
+	next := w.Handler
+	c := adminui.New(adminui.Options{API: next, PublicURL: publicURL, Version: "test", Now: w.Now})
+	w.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if c.Handles(r) {
+			c.ServeHTTP(rw, r)
+			return
+		}
+		next.ServeHTTP(rw, r)
+	})
 	return w
 }
 

@@ -88,6 +88,29 @@ func TestBadNodes(t *testing.T) {
 	errorOf(t, w.tenant(413, proxyKey, "POST", "/admin/api/nodes", `{"name":"`+strings.Repeat("x", 1<<20)+`"}`))
 }
 
+// TestTypeErrorsInWords: a value of a wrong type is told in words, not in those of the decoder, and a long one is not repeated.
+func TestTypeErrorsInWords(t *testing.T) {
+	w := start(t)
+	for _, c := range []struct{ reason, path, body, want string }{
+		{"more digits than there are", "/admin/api/keys", `{"requests_per_minute":99999999999999999999}`, "requests_per_minute: must be a whole number of at most 18 digits"},
+		{"the same below zero", "/admin/api/keys", `{"concurrency":-99999999999999999999}`, "concurrency: must be a whole number of at most 18 digits"},
+		{"half of one", "/admin/api/keys", `{"requests_per_day":1.5}`, "requests_per_day: must be a whole number, not 1.5"},
+		{"one with an exponent", "/admin/api/keys", `{"requests_per_day":1e3}`, "requests_per_day: must be a whole number, not 1e3"},
+		{"a long one", "/admin/api/keys", `{"requests_per_day":1.` + strings.Repeat("5", 5000) + `}`, "requests_per_day: must be a whole number, not 1.555555555555555555…"},
+		{"a string", "/admin/api/keys", `{"requests_per_day":"many"}`, "requests_per_day: must be a whole number, not a string"},
+		{"a list", "/admin/api/keys", `{"name":["n"]}`, "name: must be a string, not a list"},
+		{"a number", "/admin/api/keys", `{"name":7}`, "name: must be a string, not a number"},
+		{"an object", "/admin/api/nodes", `{"models":{}}`, "models: must be a list, not an object"},
+		{"yes or no", "/admin/api/nodes", `{"models":true}`, "models: must be a list, not true or false"},
+		{"a number that may be broken", "/api/alerts/rules", `{"kind":"error_rate","threshold":"5"}`, "threshold: must be a number, not a string"},
+		{"no object at all", "/admin/api/keys", `[]`, "request body must be a JSON object, not a list"},
+	} {
+		if got := errorOf(t, w.admin(400, "POST", c.path, c.body)); got != c.want {
+			t.Errorf("%s: %q, want %q", c.reason, got, c.want)
+		}
+	}
+}
+
 // TestGoodNodes: unusual, but right.
 func TestGoodNodes(t *testing.T) {
 	w := start(t)

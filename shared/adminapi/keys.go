@@ -56,32 +56,6 @@ func viewKey(k core.Key, now time.Time) keyView {
 	return v
 }
 
-func (c *call) listKeys() error {
-	if err := c.adminOnly(); err != nil {
-		return err
-	}
-	rows, err := c.a.o.Tables.Keys.All(c.r.Context(), c.r.URL.Query().Get("account_id"))
-	if err != nil {
-		return err
-	}
-	views := make([]keyView, 0, len(rows))
-	for _, r := range rows {
-		views = append(views, viewKey(r.Value, c.a.o.Now()))
-	}
-	slices.SortFunc(views, func(a, b keyView) int { return store.CompareIDs(a.ID, b.ID) })
-	for i := range views[:min(len(views), maxLastUsed)] {
-		v := &views[i]
-		recs, _, err := c.a.o.Usage.Records(c.r.Context(), store.UsageFilter{Account: v.AccountID, Key: v.ID}, "", 1)
-		if err != nil {
-			return err
-		}
-		if len(recs) > 0 {
-			v.LastUsedAt = &recs[0].EndedAt
-		}
-	}
-	return c.ok(map[string]any{"keys": views})
-}
-
 // keyInput is the body of create and update. On update a missing field changes nothing; an empty expires_at, models or
 // networks takes the bound away.
 type keyInput struct {

@@ -13,7 +13,7 @@ import (
 	"sluice/shared/core"
 	"sluice/shared/directory"
 	"sluice/shared/health"
-	"sluice/shared/seal"
+	"sluice/shared/seal/sealtest"
 	"sluice/shared/store"
 	"sluice/shared/store/memory"
 	"sluice/shared/web"
@@ -23,14 +23,7 @@ import (
 func TestNodeLimitsByKind(t *testing.T) {
 	s := memory.New()
 	tables := store.NewTables(s, time.Now)
-	master, err := seal.ParseLocalKey(seal.NewLocalKey())
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, box, err := seal.NewKeyring(t.Context(), master)
-	if err != nil {
-		t.Fatal(err)
-	}
+	box := sealtest.Box(t)
 	if _, err := tables.Accounts.Create(t.Context(), core.Account{ID: core.DefaultAccount, Name: "default"}); err != nil {
 		t.Fatal(err)
 	}

@@ -160,11 +160,11 @@ func TestDashboardCostsTheSameForManyNodes(t *testing.T) {
 		}
 	}
 	look("/api/monitor/dashboard")
-	if _, sums := look("/api/monitor/dashboard"); sums != 2 {
-		t.Errorf("%d sums when nothing happened since, want those by node and by hour", sums)
+	if _, sums := look("/api/monitor/dashboard"); sums != 3 {
+		t.Errorf("%d sums when nothing happened since, want those by day, of the last hours by node, and by hour", sums)
 	}
 	settle("late", "1", now)
-	if _, sums := look("/api/monitor/dashboard"); sums != 3 {
+	if _, sums := look("/api/monitor/dashboard"); sums != 4 {
 		t.Errorf("%d sums when one hour changed", sums)
 	}
 	n := items(p.want(200, "GET", "/api/monitor/dashboard", ""), "nodes")

@@ -19,32 +19,62 @@ type watched struct {
 }
 
 // watch reads what is known of an account's nodes. Their states are read anew: other instances may have learnt more.
-func (c *call) watch(account string) (*watched, error) {
+func (c *call) watch(account string) (*watched, error) { return c.look(account, true) }
+
+// look is watch with or without what the nodes were used for, which takes the longest.
+func (c *call) look(account string, used bool) (*watched, error) {
 	ctx, t := c.r.Context(), c.a.o.Tables
 	acct, err := t.Accounts.Get(ctx, account)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := t.Nodes.All(ctx, account)
+	nodes, err := c.accountNodes(account)
 	if err != nil {
 		return nil, err
 	}
-	w := &watched{account: acct.Value, nodes: make([]core.Node, len(rows))}
-	for i := range rows {
-		w.nodes[i] = rows[i].Value
-	}
-	store.SortNodes(w.nodes)
+	w := &watched{account: acct.Value, nodes: nodes}
 	ids := make([]string, len(w.nodes))
 	for i := range w.nodes {
 		ids[i] = w.nodes[i].ID
 	}
-	if err := c.a.o.Health.Reload(ctx, account, ids); err != nil {
+	reads := []func() error{ // none needs the others
+		func() error { return c.a.o.Health.Reload(ctx, account, ids) },
+		func() (err error) { w.checks, err = c.checks(ctx, account); return err },
+	}
+	if used {
+		reads = append(reads, func() (err error) { w.used, err = c.used(account); return err })
+	}
+	return w, each(len(reads), len(reads), func(i int) error { return reads[i]() })
+}
+
+// watchOne is watch of one node alone. There is none in it where the account has none of that id.
+func (c *call) watchOne(account, id string) (*watched, error) {
+	ctx, t := c.r.Context(), c.a.o.Tables
+	acct, err := t.Accounts.Get(ctx, account)
+	if err != nil {
 		return nil, err
 	}
-	if w.checks, err = c.checks(ctx, account); err != nil {
+	w := &watched{account: acct.Value, checks: map[string]*core.NodeCheck{}, used: map[string]core.UsageSum{}}
+	n, err := t.Nodes.Get(ctx, id)
+	if store.Missing(err) || err == nil && n.Value.Account != account {
+		return w, nil
+	}
+	if err != nil {
 		return nil, err
 	}
-	w.used, err = c.usedByNode(store.UsageFilter{Account: account})
+	w.nodes = []core.Node{n.Value}
+	if err := c.a.o.Health.Reload(ctx, account, []string{id}); err != nil {
+		return nil, err
+	}
+	if last, err := t.Checks.Get(ctx, id); err == nil {
+		w.checks[id] = &last.Value
+	} else if !store.Missing(err) {
+		return nil, err
+	}
+	sums, err := c.a.o.Usage.Sums(ctx, store.UsageFilter{Account: account, Node: id}, store.GroupNone)
+	if len(sums) > 0 {
+		w.used[id] = sums[0]
+	}
 	return w, err
 }
 

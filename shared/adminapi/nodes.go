@@ -11,18 +11,6 @@ import (
 	"sluice/shared/store"
 )
 
-func (c *call) listNodes() error {
-	id, err := c.nodesOf()
-	if err != nil {
-		return err
-	}
-	views, err := c.nodeViews(id)
-	if err != nil {
-		return err
-	}
-	return c.ok(map[string]any{"nodes": views})
-}
-
 // nodesOf is the account whose nodes the call is about.
 func (c *call) nodesOf() (string, error) { return c.managed(c.r.URL.Query().Get("account_id")) }
 
@@ -58,8 +46,8 @@ func owned[T any](c *call, t *store.Table[T], id string, missing error, account 
 const maxID = 64
 
 // nodeInput is the body of create and update. On update a missing field changes nothing, and so does an empty name;
-// an empty api_key removes the credential, an empty wire, auth_header, api, region or profile_arn, and of an amazonq node an
-// empty base_url, goes back to the default.
+// an empty api_key removes the credential, an empty wire, auth_header, api, region or profile_arn, and of an amazonq or bedrock
+// node an empty base_url, goes back to the default.
 type nodeInput struct {
 	Name         *string            `json:"name"`
 	Kind         *string            `json:"kind"`
@@ -75,6 +63,7 @@ type nodeInput struct {
 	HealthModel  *string            `json:"health_check_model"`
 	Notes        *string            `json:"notes"`
 	amazonQInput
+	bedrockInput
 }
 
 func (c *call) createNode() error {
@@ -86,7 +75,7 @@ func (c *call) createNode() error {
 	if err := c.decode(&in); err != nil {
 		return err
 	}
-	if text(in.BaseURL) == "" && text(in.Kind) != string(core.KindAmazonQ) {
+	if k := core.Kind(text(in.Kind)); text(in.BaseURL) == "" && !findsHost(k) {
 		return bad("base_url is required")
 	}
 	now := c.a.o.Now().UTC()
@@ -119,6 +108,9 @@ func (c *call) createNode() error {
 	c.added(&n)
 	return c.created(map[string]string{"id": n.ID})
 }
+
+// findsHost reports whether nodes of a kind know their host without a base URL.
+func findsHost(k core.Kind) bool { return k == core.KindAmazonQ || k == core.KindBedrock }
 
 func kindList(ks []core.Kind) string {
 	var out []string
@@ -170,6 +162,9 @@ func (c *call) applyNode(n *core.Node, in *nodeInput) error {
 	if err := applyAmazonQ(n, in); err != nil {
 		return err
 	}
+	if err := c.applyBedrock(n, in); err != nil {
+		return err
+	}
 	if err := c.checkMove(&before, n, in); err != nil {
 		return err
 	}
@@ -183,6 +178,9 @@ func (c *call) applyNode(n *core.Node, in *nodeInput) error {
 	if s := text(in.HealthMethod); s != "" {
 		if !slices.Contains([]string{"api", "head", "cli"}, s) {
 			return bad("health_check_method: must be api, head or cli")
+		}
+		if n.Kind == core.KindBedrock && s != "api" {
+			return bad("health_check_method: must be api: Bedrock's hosts answer nothing else")
 		}
 		n.HealthMethod = s
 	}
@@ -200,8 +198,11 @@ func (c *call) applyNode(n *core.Node, in *nodeInput) error {
 
 // applyCredential seals the credential into n.
 func (c *call) applyCredential(n *core.Node, in *nodeInput) error {
-	if n.Kind == core.KindAmazonQ {
+	switch n.Kind {
+	case core.KindAmazonQ:
 		return c.sealAmazonQ(n, in)
+	case core.KindBedrock:
+		return c.sealBedrock(n, in)
 	}
 	if in.APIKey == nil {
 		return nil

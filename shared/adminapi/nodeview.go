@@ -22,9 +22,10 @@ type nodeView struct {
 	Limits        limitsView        `json:"limits"`
 	Wire          string            `json:"wire,omitempty"` // of nodes of kind openai
 	AuthHeader    string            `json:"auth_header,omitempty"`
-	API           string            `json:"api,omitempty"` // this and the next two of nodes of kind amazonq
+	API           string            `json:"api,omitempty"` // this and the next of nodes of kind amazonq and bedrock
 	Region        string            `json:"region,omitempty"`
-	Profile       string            `json:"profile_arn,omitempty"`
+	Profile       string            `json:"profile_arn,omitempty"` // of nodes of kind amazonq
+	Credential    *credentialView   `json:"credential,omitempty"`  // of nodes of kind bedrock
 	Notes         string            `json:"notes,omitempty"`
 	HealthMethod  string            `json:"health_check_method"`
 	HealthModel   string            `json:"health_check_model"`
@@ -60,8 +61,15 @@ type nodeView struct {
 	ErrorRate      *float64 `json:"error_rate"`
 }
 
-func (c *call) nodeViews(account string) ([]nodeView, error) {
-	w, err := c.watch(account)
+// nodeViews are an account's nodes, or the one that is named.
+func (c *call) nodeViews(account, id string) ([]nodeView, error) {
+	var w *watched
+	var err error
+	if id != "" {
+		w, err = c.watchOne(account, id)
+	} else {
+		w, err = c.watch(account)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -71,13 +79,13 @@ func (c *call) nodeViews(account string) ([]nodeView, error) {
 		n := &w.nodes[i]
 		v := nodeView{ID: n.ID, AccountID: n.Account, Name: n.Name, Kind: n.Kind, BaseURL: n.BaseURL, HasAPIKey: n.Credential != "",
 			Weight: n.Weight, Models: n.Models, ModelMap: n.ModelMap, Limits: viewLimits(n.Limits), Wire: n.Wire, AuthHeader: n.AuthHeader,
-			API: n.API, Region: n.Region, Profile: n.Profile, Notes: n.Notes, HealthMethod: n.HealthMethod,
+			API: n.API, Region: n.Region, Profile: n.Profile, Credential: c.viewCredential(n), Notes: n.Notes, HealthMethod: n.HealthMethod,
 			HealthModel: n.HealthModel, Active: n.ID == w.account.ActiveNode, Disabled: n.Disabled, CreatedAt: n.CreatedAt, UpdatedAt: n.UpdatedAt}
 		switch {
 		case n.Kind == core.KindOpenAI && n.Wire == "":
 			v.Wire = "chat"
-		case n.Kind == core.KindAmazonQ && n.API == "":
-			v.API = "q"
+		case findsHost(n.Kind) && n.API == "":
+			v.API = usualAPI(n.Kind)
 		}
 		h := c.a.o.Health.Node(c.r.Context(), n.ID, n.Account)
 		is, since, reason := c.condition(n, h.State(), w.checks[n.ID], &w.account)

@@ -11,43 +11,133 @@ import (
 	"sluice/shared/web"
 )
 
-// TestAdminKeyInTheAddress: Guide A's http://localhost:8000/admin?admin_key=... opens the page and leaves the address.
+// TestAdminKeyInTheAddress: Guide A's http://localhost:8000/admin?admin_key=... opens the console and leaves the address; a
+// program that is no browser gets a session, too.
 func TestAdminKeyInTheAddress(t *testing.T) {
+	for _, accept := range []string{"text/html", "*/*"} {
+		w := start(t).console("")
+		a := w.Want(303, "GET", "/admin?admin_key="+url.QueryEscape(adminKey), "", "Accept", accept)
+		if got := a.Header.Get("Location"); got != "/admin" {
+			t.Errorf("Location %q: the key must not stay in the address", got)
+		}
+		if got := a.Header.Get("Cache-Control"); got != "no-store" {
+			t.Errorf("the answer to the link may be kept: %q", got)
+		}
+		if got := a.Header.Get("Referrer-Policy"); got != "no-referrer" && got != "strict-origin" {
+			t.Errorf("the key may be told to others: %q", got)
+		}
+		ck := cookie(t, a)
+		page := w.Want(200, "GET", "/admin", "", "Accept", "text/html", "Cookie", ck.Name+"="+ck.Value)
+		if s := string(page.Body); !strings.Contains(s, "team-alpha") || !strings.HasPrefix(page.Header.Get("Content-Type"), "text/html") {
+			t.Errorf("the page: %s", s)
+		}
+		for _, h := range []string{"Cache-Control", "X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy", "Content-Security-Policy"} {
+			if page.Header.Get(h) == "" {
+				t.Errorf("the page has no %s", h)
+			}
+		}
+		if me := w.Want(200, "GET", "/admin", "", "Accept", "*/*", "Cookie", ck.Name+"="+ck.Value); me.Text("account_id") != "default" || me.JSON()["is_admin"] != true {
+			t.Errorf("a program reads %s", me.Body)
+		}
+		for _, c := range []struct {
+			reason, target string
+			headers        []string
+			want           int
+			location       string
+		}{
+			{"no session", "/admin", nil, 303, "/login"},
+			{"no session, another page", "/admin/dashboard", nil, 303, "/login"},
+			{"a wrong key", "/admin?admin_key=wrong", nil, 401, ""},
+			{"an empty key is none", "/admin?admin_key=", nil, 303, "/login"},
+		} {
+			a := w.Call("GET", c.target, "", append(c.headers, "Accept", accept)...)
+			if a.Status != c.want || a.Header.Get("Location") != c.location || a.Header.Get("Set-Cookie") != "" {
+				t.Errorf("%s: status %d to %q, cookie %q; want %d to %q without one", c.reason, a.Status, a.Header.Get("Location"), a.Header.Get("Set-Cookie"), c.want, c.location)
+			}
+		}
+		if strings.Contains(w.Log(), adminKey) {
+			t.Error("the key of the address is in the log")
+		}
+	}
 	w := start(t)
-	a := w.Want(303, "GET", "/admin?admin_key="+url.QueryEscape(adminKey), "", "Accept", "text/html")
-	if got := a.Header.Get("Location"); got != "/admin" {
-		t.Errorf("Location %q: the key must not stay in the address", got)
-	}
-	ck := cookie(t, a)
-	page := w.Want(200, "GET", "/admin", "", "Accept", "text/html", "Cookie", ck.Name+"="+ck.Value)
-	if s := string(page.Body); !strings.Contains(s, "alpha-node-1") || !strings.HasPrefix(page.Header.Get("Content-Type"), "text/html") {
-		t.Errorf("the page: %s", s)
-	}
-	for _, h := range []string{"Cache-Control", "X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy", "Content-Security-Policy"} {
-		if page.Header.Get(h) == "" {
-			t.Errorf("the page has no %s", h)
-		}
-	}
+	w.Want(200, "GET", "/admin", "", "x-admin-key", adminKey)
+	w.Want(403, "GET", "/admin", "", "x-admin-key", proxyKey)
+}
+
+// TestLinkOfAnother: a link with a key, which anybody can make somebody follow, never takes the place of a session of somebody
+// else; one of the same account and rights it may.
+func TestLinkOfAnother(t *testing.T) {
+	w := start(t)
+	const betaKey = "beta-proxy-key-4567"
+	id := w.account("beta", betaKey)
+	w.person(id)
+	operator, tenant := w.login(key(adminKey)), w.login(password("beta", passwd))
+	ended := w.login(key(adminKey))
+	w.Want(303, "POST", "/logout", "", "Cookie", ended)
 	for _, c := range []struct {
-		reason, target string
-		headers        []string
+		why, have, key string
+		header         []string
 		want           int
-		location       string
 	}{
-		{"no session", "/admin", []string{"Accept", "text/html"}, 303, "/login"},
-		{"no session, another page", "/admin/dashboard", nil, 303, "/login"},
-		{"a wrong key shows the form", "/admin?admin_key=wrong", nil, 401, ""},
-		{"an empty key is none", "/admin?admin_key=", nil, 303, "/login"},
-		{"a key in a header opens the page without a session", "/admin", []string{"x-admin-key", adminKey}, 200, ""},
-		{"a key that may not is told so", "/admin", []string{"x-admin-key", proxyKey}, 403, ""},
+		{"none is there", "", betaKey, nil, 303},
+		{"none is there, by a bookmark", "", betaKey, []string{"Sec-Fetch-Site", "none", "Sec-Fetch-Dest", "document"}, 303},
+		{"none is there, from another site: the console asks", "", betaKey, []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Dest", "document"}, 409},
+		{"one that has ended, from another site", ended, betaKey, []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Dest", "document"}, 409},
+		{"the operator's is there", operator, betaKey, nil, 409},
+		{"the operator's is there, from another site", operator, betaKey, []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Dest", "document"}, 409},
+		{"a tenant's is there", tenant, adminKey, nil, 409},
+		{"another account's, with other rights", operator, proxyKey, nil, 409},
+		{"one's own", operator, adminKey, nil, 303},
+		{"one's own account's by password", tenant, betaKey, nil, 303},
+		{"one that has ended", ended, betaKey, nil, 303},
+		{"one that never was", "session_token=chosen", betaKey, nil, 303},
+		{"a wrong key says so first", operator, "wrong", nil, 401},
+		{"a picture on another page", "", betaKey, []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Dest", "image"}, 403},
+		{"a frame", "", betaKey, []string{"Sec-Fetch-Site", "same-site", "Sec-Fetch-Dest", "iframe"}, 403},
+		{"a script that fetches", "", betaKey, []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Dest", "empty"}, 403},
 	} {
-		a := w.Call("GET", c.target, "", c.headers...)
-		if a.Status != c.want || a.Header.Get("Location") != c.location || a.Header.Get("Set-Cookie") != "" {
-			t.Errorf("%s: status %d to %q, cookie %q; want %d to %q without one", c.reason, a.Status, a.Header.Get("Location"), a.Header.Get("Set-Cookie"), c.want, c.location)
+		h := c.header
+		if c.have != "" {
+			h = append(h, "Cookie", c.have)
+		}
+		a := w.Call("GET", "/admin?admin_key="+c.key, "", h...)
+		if opened := a.Header.Get("Set-Cookie") != ""; a.Status != c.want || opened != (c.want == 303) {
+			t.Errorf("%s: %d, session opened: %v; want %d", c.why, a.Status, opened, c.want)
+		}
+		if c.want != 303 {
+			errorOf(t, a)
 		}
 	}
-	if strings.Contains(w.Log(), adminKey) {
-		t.Error("the key of the address is in the log")
+	for _, pair := range []string{operator, tenant} {
+		w.Want(200, "GET", "/admin/api/me", "", "Cookie", pair)
+	}
+}
+
+// TestLinkAsks: the console asks who is signed in as somebody else, without the key in the page, and goes on when told to by
+// its own form alone.
+func TestLinkAsks(t *testing.T) {
+	w := start(t).console("")
+	w.account("beta", "beta-proxy-key-4567")
+	have := []string{"Accept", "text/html", "Cookie", w.login(key(adminKey))}
+	const link = "/admin?admin_key=beta-proxy-key-4567"
+	a := w.Want(200, "GET", link, "", append(have, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Dest", "document")...)
+	if s := string(a.Body); a.Header.Get("Set-Cookie") != "" || !strings.Contains(s, "You are signed in as team-alpha") || strings.Contains(s, "beta-proxy-key") || a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("Referrer-Policy") != "strict-origin" {
+		t.Errorf("%v %s", a.Header, s)
+	}
+	if s := string(w.Want(200, "GET", link, "", "Accept", "text/html", "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Dest", "document").Body); !strings.Contains(s, "Another site led you here") || strings.Contains(s, "beta-proxy-key") {
+		t.Errorf("nobody is signed in: %s", s)
+	}
+	for _, from := range [][]string{{"Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"}, {"Origin", "https://evil.example"}, {"Sec-Fetch-Site", "same-site"}} {
+		if a := w.Call("POST", link, "", append(from, have...)...); a.Status != 403 || a.Header.Get("Set-Cookie") != "" {
+			t.Errorf("%v confirms it: %d", from, a.Status)
+		}
+	}
+	a = w.Want(303, "POST", link, "", append(have, "Sec-Fetch-Site", "same-origin")...)
+	if ck := cookie(t, a); a.Header.Get("Location") != "/admin" || w.Want(200, "GET", "/admin/api/me", "", "Cookie", ck.Name+"="+ck.Value).Text("account_name") != "beta" {
+		t.Errorf("confirmed: %v", a.Header)
+	}
+	if a := w.Call("POST", "/admin?admin_key=wrong", "", append(have, "Sec-Fetch-Site", "same-origin")...); a.Status != 401 || !strings.Contains(string(a.Body), `name="admin_key"`) {
+		t.Errorf("a wrong key: %d %s", a.Status, a.Body)
 	}
 }
 
@@ -63,16 +153,17 @@ func TestAPIIsAlwaysJSON(t *testing.T) {
 
 // TestHostileNamesAreEscaped: what a tenant names its node must not run in an administrator's browser.
 func TestHostileNamesAreEscaped(t *testing.T) {
-	w := start(t)
+	w := start(t).console("")
+	session := w.login(key(adminKey))
 	for _, name := range []string{`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `</table><form action=https://evil.example>`, `{{.Version}}`, `' onmouseover='x`} {
 		w.tenant(201, proxyKey, "POST", "/admin/api/nodes", `{"name":`+quote(name)+`,"base_url":"https://api.anthropic.com"}`)
-		page := string(w.Want(200, "GET", "/admin", "", "x-admin-key", adminKey).Body)
-		if strings.Contains(page, name) && strings.ContainsAny(name, "<>'") {
+		page := string(w.Want(200, "GET", "/admin/nodes", "", "Accept", "text/html", "Cookie", session).Body)
+		if !strings.Contains(page, "alpha-node-1") || strings.Contains(page, name) && strings.ContainsAny(name, "<>'") {
 			t.Errorf("the page holds %s as it stands", name)
 		}
 	}
-	a := w.form(password(`"><script>x</script>`, "wrong password"), "Accept", "text/html")
-	if strings.Contains(string(a.Body), "<script>") {
+	a := w.Call("POST", "/login?do=login", password(`"><script>x</script>`, "wrong password").Encode(), "Content-Type", "application/x-www-form-urlencoded", "Accept", "text/html")
+	if s := string(a.Body); a.Status != 401 || strings.Contains(s, "<script>x") || !strings.Contains(s, "&lt;script&gt;x") {
 		t.Errorf("the form repeats the user name unescaped: %s", a.Body)
 	}
 }
@@ -89,7 +180,7 @@ func TestPublicURL(t *testing.T) {
 		{"https://gate.example/", "", "/", true},
 	} {
 		t.Run(c.url, func(t *testing.T) {
-			w := start(t, "PUBLIC_URL", c.url)
+			w := start(t, "PUBLIC_URL", c.url).console(c.url)
 			a := w.form(key(adminKey))
 			ck := cookie(t, a)
 			if got := a.Header.Get("Location"); got != c.prefix+"/admin" {
@@ -105,10 +196,10 @@ func TestPublicURL(t *testing.T) {
 				t.Errorf("the root to %q", got)
 			}
 			pair := ck.Name + "=" + ck.Value
-			if page := string(w.Want(200, "GET", "/admin", "", "Cookie", pair).Body); !strings.Contains(page, `action="`+c.prefix+`/logout"`) {
+			if page := string(w.Want(200, "GET", "/admin", "", "Cookie", pair, "Accept", "text/html").Body); !strings.Contains(page, `action="`+c.prefix+`/logout"`) {
 				t.Errorf("the page's form: %s", page)
 			}
-			if page := string(w.Want(200, "GET", "/login", "").Body); !strings.Contains(page, `action="`+c.prefix+`/login"`) {
+			if page := string(w.Want(200, "GET", "/login", "", "Accept", "text/html").Body); !strings.Contains(page, `action="`+c.prefix+`/login?do=login"`) {
 				t.Errorf("the login form: %s", page)
 			}
 			out := w.Want(303, "GET", "/logout", "", "Cookie", pair)

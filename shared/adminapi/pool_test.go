@@ -17,10 +17,12 @@ import (
 	"time"
 
 	"sluice/shared/adminapi"
+	"sluice/shared/audit"
 	"sluice/shared/core"
 	"sluice/shared/directory"
 	"sluice/shared/health"
 	"sluice/shared/seal"
+	"sluice/shared/seal/sealtest"
 	"sluice/shared/store"
 	"sluice/shared/store/memory"
 	"sluice/shared/upstream"
@@ -36,7 +38,7 @@ const (
 )
 
 // quiet is what no answer may show.
-var quiet = []string{"your_refresh_token_from_env", "your_client_secret_from_env", deviceCode, "refresh-secret-", "client-secret-", "ksk_secret"}
+var quiet = []string{"your_refresh_token_from_env", "your_client_secret_from_env", deviceCode, "refresh-secret-", "client-secret-", "ksk_secret", "bedrock-secret-"}
 
 // pool is the API over an empty store, with a fake client of Amazon Q and a clock that the test moves.
 type pool struct {
@@ -135,14 +137,9 @@ func newPoolOver(t *testing.T, with *fakeQ, docs func(store.Docs) store.Docs) *p
 	if docs != nil {
 		over = docs(over)
 	}
+	over = audit.Watch(over)
 	p.tables = store.NewTables(over, p.clock)
-	master, err := seal.ParseLocalKey(seal.NewLocalKey())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, p.box, err = seal.NewKeyring(t.Context(), master); err != nil {
-		t.Fatal(err)
-	}
+	p.box = sealtest.Box(t)
 	for _, id := range []string{core.DefaultAccount, "acc-beta"} {
 		if _, err := p.tables.Accounts.Create(t.Context(), core.Account{ID: id, Name: id}); err != nil {
 			t.Fatal(err)
@@ -151,11 +148,12 @@ func newPoolOver(t *testing.T, with *fakeQ, docs func(store.Docs) store.Docs) *p
 	admin := core.NewSecret(poolAdmin)
 	log := slog.New(slog.DiscardHandler)
 	p.health = health.New(health.Options{States: p.tables.States, Log: log, Now: p.clock})
-	o := adminapi.Options{Tables: p.tables, Usage: p.store, Box: p.box, Kinds: []core.Kind{core.KindAnthropic, core.KindOpenAI, core.KindAmazonQ}, AdminKey: admin, Log: log, Now: p.clock,
+	o := adminapi.Options{Tables: p.tables, Usage: p.store, Box: p.box, Kinds: []core.Kind{core.KindAnthropic, core.KindOpenAI, core.KindAmazonQ, core.KindBedrock}, AdminKey: admin, Log: log, Now: p.clock,
 		Docs: over, Health: p.health, Directory: directory.New(directory.Options{Tables: p.tables, Generations: p.store, Box: p.box, AdminKey: admin, Now: p.clock})}
 	if with != nil {
 		o.Pool = with
 	}
+	o.Audit = audit.New(audit.Options{Docs: p.store, Now: p.clock, Keep: 365 * 24 * time.Hour, Hash: p.box.Hash, Open: p.box.Open})
 	p.watch(&o, over)
 	p.h = web.Wrap(adminapi.New(o), web.Options{Log: log, Error: adminapi.WriteError, Draining: &web.Drain{}})
 	return p
@@ -418,8 +416,9 @@ func TestPoolCalls(t *testing.T) {
 	}
 	p.used("r1", p.clock(), n, 30, 4)
 	m = p.want(200, "GET", path+"/stats", "").json()
-	sameKeys(t, "stats", m, append([]string{"success_requests", "input_tokens", "output_tokens", "state", "token_info"}, accountFields...)...)
-	if info := m["token_info"].(map[string]any); info["cached"] != true || info["is_valid"] != true || info["expires_at"] == nil || m["input_tokens"] != 30.0 || m["output_tokens"] != 4.0 {
+	sameKeys(t, "stats", m, append([]string{"success_requests", "input_tokens", "output_tokens", "state", "state_reason", "account_id", "api", "region", "has_api_key", "token_info"}, accountFields...)...)
+	if info := m["token_info"].(map[string]any); info["cached"] != true || info["is_valid"] != true || info["expires_at"] == nil || m["input_tokens"] != 30.0 || m["output_tokens"] != 4.0 ||
+		m["state"] != "online" || m["account_id"] != core.DefaultAccount || m["api"] != "q" || m["has_api_key"] != true {
 		t.Errorf("stats: %v", m)
 	}
 	m = p.want(200, "GET", path+"/quota", "").json()

@@ -3,12 +3,10 @@ package adminapi
 import (
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"sluice/shared/core"
 	"sluice/shared/store"
-	"sluice/shared/upstream/amazonq"
 )
 
 // The routes under which the older Amazon Q pool kept its accounts and their statistics, with its names and defaults. An
@@ -41,50 +39,11 @@ type poolView struct {
 	UpdatedAt    time.Time  `json:"updated_at"`
 	Notes        *string    `json:"notes"`
 	Warning      string     `json:"warning,omitempty"`
-}
 
-// poolInput is the body of create and update. On update a missing field changes nothing.
-type poolInput struct {
-	Name     *string `json:"name"`
-	APIKey   *string `json:"api_key"`
-	Notes    *string `json:"notes"`
-	RPM      *int64  `json:"requests_per_minute"`
-	IsActive *bool   `json:"is_active"`
-	amazonQInput
-}
+	State       core.Condition `json:"state,omitempty"` // this and the next in parts of a list
+	StateReason string         `json:"state_reason,omitempty"`
 
-// profileOf drops a profile that is none, as the older pool did, which wrote regions there, and tells so.
-func (in *poolInput) profileOf() (warning string) {
-	p := text(in.Profile)
-	if p == "" || strings.HasPrefix(p, "arn:") {
-		return ""
-	}
-	if amazonq.ValidRegion(p) && in.TokenRegion == nil {
-		in.TokenRegion = &p
-	}
-	in.Profile = nil
-	return "profile_arn does not begin with arn: and was ignored; the service chooses the profile"
-}
-
-// apply checks the input and puts it into n.
-func (c *call) applyPool(n *core.Node, in *poolInput) error {
-	if err := c.applyNode(n, &nodeInput{Name: in.Name, APIKey: in.APIKey, Notes: in.Notes, amazonQInput: in.amazonQInput}); err != nil {
-		return err
-	}
-	if in.IsActive != nil {
-		n.Disabled = !*in.IsActive
-	}
-	return (&limitsInput{RPM: in.RPM}).apply(&n.Limits, "")
-}
-
-// alone waits until no other call makes pool accounts; done lets the next one in.
-func (c *call) alone() (done func(), err error) {
-	select {
-	case c.a.making <- struct{}{}:
-		return func() { <-c.a.making }, nil
-	case <-c.r.Context().Done():
-		return nil, core.E(core.CodeUnavailable, "too many calls make accounts at the same time; send the request again")
-	}
+	node *core.Node
 }
 
 // poolNodes lists the amazonq nodes of an account ("" for all) by id, with their states read anew.
@@ -149,30 +108,30 @@ func (c *call) freshState(n *core.Node) (*core.NodeState, error) {
 }
 
 // viewPools shows nodes, of which used tells by id what they were used for, and checks how they were seen last.
-func (c *call) viewPools(nodes []core.Node, used map[string]core.UsageSum, checks map[string]*core.NodeCheck) ([]poolView, error) {
+func (c *call) viewPools(nodes []core.Node, used map[string]core.UsageSum, checks map[string]*core.NodeCheck) []poolView {
 	views := make([]poolView, 0, len(nodes))
 	for i := range nodes {
 		n := &nodes[i]
 		v := viewPool(n, c.state(n), used[n.ID], c.a.o.Now())
 		v.checked(checks[n.ID])
-		if i < maxLastUsed && used[n.ID].Requests > 0 {
-			at, err := c.lastUsed(n)
-			if err != nil {
-				return nil, err
-			}
-			v.LastUsed = at
-		}
+		v.node = n
 		views = append(views, v)
 	}
-	return views, nil
+	return views
+}
+
+// poolsUsed looks up when the first of nodes were used last.
+func (c *call) poolsUsed(views []poolView) error {
+	return each(min(len(views), maxLastUsed), useTrips, func(i int) (err error) {
+		if v := &views[i]; v.Requests > 0 {
+			v.LastUsed, err = c.lastUsed(v.node)
+		}
+		return err
+	})
 }
 
 func (c *call) lastUsed(n *core.Node) (*time.Time, error) {
-	recs, _, err := c.a.o.Usage.Records(c.r.Context(), store.UsageFilter{Account: n.Account, Node: n.ID}, "", 1)
-	if err != nil || len(recs) == 0 {
-		return nil, err
-	}
-	return &recs[0].EndedAt, nil
+	return c.lastUse(store.UsageFilter{Account: n.Account, Node: n.ID})
 }
 
 func viewPool(n *core.Node, s *core.NodeState, used core.UsageSum, now time.Time) poolView {
@@ -213,8 +172,8 @@ func orNull(s string) *string {
 	return &s
 }
 
-// usedByNode sums usage by node.
-func (c *call) usedByNode(f store.UsageFilter) (map[string]core.UsageSum, error) {
+// usedSince sums usage by node, of a filter that names a time.
+func (c *call) usedSince(f store.UsageFilter) (map[string]core.UsageSum, error) {
 	sums, err := c.a.o.Usage.Sums(c.r.Context(), f, store.GroupNode)
 	if err != nil {
 		return nil, err
@@ -224,38 +183,6 @@ func (c *call) usedByNode(f store.UsageFilter) (map[string]core.UsageSum, error)
 		used[s.Group] = s
 	}
 	return used, nil
-}
-
-func (c *call) listPool() error {
-	account, err := c.nodesOf()
-	if err != nil {
-		return err
-	}
-	only := c.r.URL.Query().Get("active_only")
-	active, err := strconv.ParseBool(only)
-	if only != "" && err != nil {
-		return bad("active_only: must be true or false")
-	}
-	nodes, err := c.poolNodes(account)
-	if err != nil {
-		return err
-	}
-	if active {
-		nodes = slices.DeleteFunc(nodes, func(n core.Node) bool { return n.Disabled })
-	}
-	used, err := c.usedByNode(store.UsageFilter{Account: account})
-	if err != nil {
-		return err
-	}
-	checks, err := c.checks(c.r.Context(), account)
-	if err != nil {
-		return err
-	}
-	views, err := c.viewPools(nodes, used, checks)
-	if err != nil {
-		return err
-	}
-	return c.ok(views)
 }
 
 // answerPool answers with one node.
@@ -287,8 +214,8 @@ func (c *call) onePool(n core.Node) (poolView, core.UsageSum, error) {
 	} else if !store.Missing(err) {
 		return poolView{}, core.UsageSum{}, err
 	}
-	views, err := c.viewPools([]core.Node{n}, used, checks)
-	if err != nil {
+	views := c.viewPools([]core.Node{n}, used, checks)
+	if err := c.poolsUsed(views); err != nil {
 		return poolView{}, core.UsageSum{}, err
 	}
 	return views[0], used[n.ID], nil
@@ -300,195 +227,4 @@ func (c *call) showPool() error {
 		return err
 	}
 	return c.answerPool(n, "")
-}
-
-// takenNames are the names of an account's amazonq nodes, the node self left out.
-func (c *call) takenNames(account, self string) (map[string]bool, error) {
-	rows, err := c.a.o.Tables.Nodes.All(c.r.Context(), account)
-	if err != nil {
-		return nil, err
-	}
-	taken := make(map[string]bool, len(rows))
-	for _, r := range rows {
-		if r.Value.Kind == core.KindAmazonQ && r.Value.ID != self {
-			taken[r.Value.Name] = true
-		}
-	}
-	return taken, nil
-}
-
-// poolTarget is the account that a call makes nodes in.
-func (c *call) poolTarget() (string, error) {
-	if !slices.Contains(c.a.o.Kinds, core.KindAmazonQ) {
-		return "", core.E(core.CodeUnavailable, "not implemented here: this gateway serves no nodes of kind amazonq")
-	}
-	return c.nodesOf()
-}
-
-func (c *call) createPool() error {
-	account, err := c.poolTarget()
-	if err != nil {
-		return err
-	}
-	var in poolInput
-	if err := c.decode(&in); err != nil {
-		return err
-	}
-	if text(in.Name) == "" {
-		return bad("name is required")
-	}
-	if text(in.APIKey) == "" {
-		for _, f := range []struct {
-			name  string
-			value *string
-		}{{"refresh_token", in.RefreshToken}, {"client_id", in.ClientID}, {"client_secret", in.ClientSecret}} {
-			if text(f.value) == "" {
-				return bad(f.name + " is required")
-			}
-		}
-	}
-	done, err := c.alone()
-	if err != nil {
-		return err
-	}
-	defer done()
-	taken, err := c.takenNames(account, "")
-	if err != nil {
-		return err
-	}
-	if taken[text(in.Name)] {
-		return bad("name: another account has it")
-	}
-	warning := in.profileOf()
-	have, err := c.sameLogin(account, &in)
-	if err != nil {
-		return err
-	}
-	switch {
-	case have == nil:
-	case have.Operator && c.who.admin:
-		return c.takeSeeded(have, &in, warning)
-	default: // the older pool took it; its guide's loop over accounts must not stop here
-		warning = strings.TrimPrefix(warning+"; ", "; ") + "the account " + have.Name + " has the same login: as each refresh voids the other's token, one of the two will need a new login. Delete one"
-	}
-	n, err := c.makePool(account, &in)
-	if err != nil {
-		return err
-	}
-	return c.answerPool(n, warning)
-}
-
-// sameLogin is the node that has the credential already, nil when none has: two with one login would end each other's, as
-// each refresh voids the other's token.
-func (c *call) sameLogin(account string, in *poolInput) (*core.Node, error) {
-	rows, err := c.a.o.Tables.Nodes.All(c.r.Context(), account)
-	if err != nil {
-		return nil, err
-	}
-	id := identity(amazonq.Credential{APIKey: text(in.APIKey), ClientID: text(in.ClientID), RefreshToken: text(in.RefreshToken)})
-	for i := range rows {
-		n := &rows[i].Value
-		if n.Kind != core.KindAmazonQ {
-			continue
-		}
-		if cred, err := c.credential(n); err == nil && identity(cred) == id { // one that cannot be read is like no other
-			return n, nil
-		}
-	}
-	return nil, nil
-}
-
-// takeSeeded answers a call that makes an account of the login that AMAZONQ_* made a node of, as the older pool's guide has
-// both side by side: the node takes what the call says of it.
-func (c *call) takeSeeded(have *core.Node, in *poolInput, warning string) error {
-	in.RefreshToken, in.ClientID, in.ClientSecret, in.APIKey = nil, nil, nil, nil
-	r, err := c.a.o.Tables.Nodes.Update(c.r.Context(), have.ID, func(n *core.Node) error { return c.applyPool(n, in) })
-	if err != nil {
-		return err
-	}
-	if err := c.nodeChanged(have, &r.Value); err != nil {
-		return err
-	}
-	c.edited(have, &r.Value)
-	return c.answerPool(r.Value, warning)
-}
-
-// makePool stores a new node.
-func (c *call) makePool(account string, in *poolInput) (core.Node, error) {
-	id, err := c.a.o.Tables.NextID(c.r.Context(), store.KindNode)
-	if err != nil {
-		return core.Node{}, err
-	}
-	n, err := c.newPool(account, id, in)
-	if err != nil {
-		return n, err
-	}
-	if _, err = c.a.o.Tables.Nodes.Create(c.r.Context(), n); err == nil {
-		c.added(&n)
-	}
-	return n, err
-}
-
-// newPool makes a node and stores nothing.
-func (c *call) newPool(account, id string, in *poolInput) (core.Node, error) {
-	n := core.Node{ID: id, Account: account, Kind: core.KindAmazonQ, Weight: 1, HealthMethod: "api", CreatedAt: c.a.o.Now().UTC(), Limits: core.Limits{RPM: poolNodeRPM}}
-	err := c.applyPool(&n, in)
-	return n, err
-}
-
-func (c *call) updatePool() error {
-	old, err := c.poolNode()
-	if err != nil {
-		return err
-	}
-	var in poolInput
-	if err := c.decode(&in); err != nil {
-		return err
-	}
-	if s := text(in.Name); s != "" && s != old.Name {
-		done, err := c.alone()
-		if err != nil {
-			return err
-		}
-		defer done()
-		taken, err := c.takenNames(old.Account, old.ID)
-		if err != nil {
-			return err
-		}
-		if taken[s] {
-			return bad("name: another account has it")
-		}
-	}
-	warning := in.profileOf()
-	r, err := c.a.o.Tables.Nodes.Update(c.r.Context(), old.ID, func(n *core.Node) error { return c.applyPool(n, &in) })
-	if err != nil {
-		return err
-	}
-	if err := c.nodeChanged(&old, &r.Value); err != nil {
-		return err
-	}
-	if in.IsActive != nil && *in.IsActive {
-		s, err := c.freshState(&old)
-		if err != nil {
-			return err
-		}
-		if old.Disabled || !healthy(s, c.a.o.Now()) { // someone acted
-			if err := c.a.o.Health.Clear(c.r.Context(), old.ID, old.Account); err != nil {
-				return err
-			}
-		}
-	}
-	c.edited(&old, &r.Value)
-	return c.answerPool(r.Value, warning)
-}
-
-func (c *call) deletePool() error {
-	n, err := c.poolNode()
-	if err != nil {
-		return err
-	}
-	if err := c.removeNode(&n); err != nil {
-		return err
-	}
-	return c.ok(map[string]string{"message": "Account deleted"})
 }

@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"cmp"
 	"time"
 
 	"sluice/shared/core"
@@ -51,7 +52,12 @@ type poolStatsView struct {
 	Success      int64          `json:"success_requests"`
 	InputTokens  int64          `json:"input_tokens"` // all classes
 	OutputTokens int64          `json:"output_tokens"`
-	State        core.Condition `json:"state"` // as /admin/api/nodes tells it
+	State        core.Condition `json:"state"` // this and the next five as /admin/api/nodes tells them
+	StateReason  string         `json:"state_reason"`
+	AccountID    string         `json:"account_id"` // the tenant's
+	API          string         `json:"api"`
+	Region       string         `json:"region"`
+	HasAPIKey    bool           `json:"has_api_key"`
 	Token        *TokenInfo     `json:"token_info"`
 }
 
@@ -69,7 +75,8 @@ func (c *call) poolStats() error {
 	if err != nil {
 		return err
 	}
-	v.State, _, _ = c.condition(&n, c.state(&n), nil, &acct.Value)
+	v.State, _, v.StateReason = c.condition(&n, c.state(&n), nil, &acct.Value)
+	v.AccountID, v.API, v.Region, v.HasAPIKey = n.Account, cmp.Or(n.API, "q"), n.Region, n.Credential != ""
 	if p := c.a.o.Pool; p != nil {
 		info, err := p.TokenInfo(c.r.Context(), n)
 		if err != nil {

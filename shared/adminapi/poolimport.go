@@ -18,8 +18,8 @@ import (
 
 // takenView is an account that an import made a node of.
 type takenView struct {
-	Entry string `json:"entry"` // where it stood
-	ID    int64  `json:"id"`
+	Entry string `json:"entry"`        // where it stood
+	ID    int64  `json:"id,omitempty"` // of a dry run there is none
 	Name  string `json:"name"`
 }
 
@@ -31,13 +31,18 @@ type skippedView struct {
 
 // importReport is what an import did.
 type importReport struct {
+	DryRun  bool          `json:"dry_run,omitempty"` // nothing was stored: it tells what would be
 	Taken   []takenView   `json:"taken"`
 	Skipped []skippedView `json:"skipped"`
 	nodes   []core.Node   // those of Taken
 }
 
 func (r *importReport) message() string {
-	return itoa(len(r.Taken)) + " taken, " + itoa(len(r.Skipped)) + " skipped"
+	taken := " taken, "
+	if r.DryRun {
+		taken = " would be taken, "
+	}
+	return itoa(len(r.Taken)) + taken + itoa(len(r.Skipped)) + " skipped"
 }
 
 // identity tells credentials apart, to find an account that is here already.
@@ -49,9 +54,13 @@ func identity(cred amazonq.Credential) string {
 }
 
 // importPool makes nodes of what a text names: AWS SSO JSON, lines, an .env. What is here already is skipped, so that the
-// call can be repeated.
+// call can be repeated. With dry_run nothing is made, and the answer tells what would be.
 func (c *call) importPool() error {
 	account, err := c.poolTarget()
+	if err != nil {
+		return err
+	}
+	dry, err := queryBool(c.r.URL.Query(), "dry_run")
 	if err != nil {
 		return err
 	}
@@ -69,7 +78,7 @@ func (c *call) importPool() error {
 	if err != nil {
 		return bad("text: " + err.Error())
 	}
-	r, err := c.takeAccounts(account, found, skipped, &poolInput{})
+	r, err := c.takeAccounts(account, found, skipped, &poolInput{}, dry)
 	if err != nil {
 		return err
 	}
@@ -79,9 +88,9 @@ func (c *call) importPool() error {
 	}{r.message(), r})
 }
 
-// takeAccounts makes nodes of accounts. What over has of requests a minute, profile and notes is every node's, its name that
-// of those without one.
-func (c *call) takeAccounts(account string, found []importer.PoolAccount, skipped []importer.Skipped, over *poolInput) (*importReport, error) {
+// takeAccounts makes nodes of accounts; a dry run checks the same and stores nothing. What over has of requests a minute,
+// profile and notes is every node's, its name that of those without one.
+func (c *call) takeAccounts(account string, found []importer.PoolAccount, skipped []importer.Skipped, over *poolInput, dry bool) (*importReport, error) {
 	done, err := c.alone()
 	if err != nil {
 		return nil, err
@@ -91,7 +100,11 @@ func (c *call) takeAccounts(account string, found []importer.PoolAccount, skippe
 	if err != nil {
 		return nil, err
 	}
-	r := &importReport{Taken: []takenView{}, Skipped: []skippedView{}}
+	r := &importReport{DryRun: dry, Taken: []takenView{}, Skipped: []skippedView{}}
+	makeNode := c.makePool
+	if dry {
+		makeNode = func(account string, in *poolInput) (core.Node, error) { return c.newPool(account, "0", in) }
+	}
 	for _, s := range skipped {
 		r.Skipped = append(r.Skipped, skippedView{s.What, s.Why})
 	}
@@ -105,7 +118,7 @@ func (c *call) takeAccounts(account string, found []importer.PoolAccount, skippe
 		in := inputOf(a, over)
 		name := uniqueName(c.nameOf(in), names)
 		in.Name = &name
-		n, err := c.makePool(account, in)
+		n, err := makeNode(account, in)
 		if e := core.AsError(err); err != nil && e.Code == core.CodeInvalid {
 			r.Skipped = append(r.Skipped, skippedView{a.Where, e.Message})
 			continue
@@ -283,7 +296,7 @@ func (c *call) uploadPool() error {
 		}
 		found[0].Name = name
 	}
-	r, err := c.takeAccounts(account, found, skipped, over)
+	r, err := c.takeAccounts(account, found, skipped, over, false)
 	switch {
 	case err != nil:
 		return err

@@ -100,6 +100,14 @@ func TestBadUploads(t *testing.T) {
 	}
 }
 
+// names are those of the accounts that an import tells of.
+func names(m map[string]any) (names []any) {
+	for _, a := range m["taken"].([]any) {
+		names = append(names, a.(map[string]any)["name"])
+	}
+	return names
+}
+
 // An import takes every form, tells of each entry, and can be repeated.
 func TestImport(t *testing.T) {
 	p := newPool(t, &fakeQ{})
@@ -122,8 +130,19 @@ func TestImport(t *testing.T) {
 		{"a part that is there already", "[" + sso("2") + "," + sso("5") + "]", "text/plain", 1, 1},
 		{"an account that is switched off", strings.Replace(sso("6"), "{", `{"enabled":false,"name":"off","requests_per_minute":7,`, 1), "text/plain", 1, 0},
 	} {
+		before := len(p.want(200, "GET", "/admin/accounts", "").list())
+		dry := p.want(200, "POST", "/admin/accounts/import?dry_run=true", c.body, "Content-Type", c.contentType).json()
+		if taken := dry["taken"].([]any); len(taken) != c.taken || len(dry["skipped"].([]any)) != c.skipped || dry["dry_run"] != true || taken[0].(map[string]any)["id"] != nil {
+			t.Errorf("%s: a dry run tells %v", c.why, dry)
+		}
+		if n := len(p.want(200, "GET", "/admin/accounts", "").list()); n != before {
+			t.Errorf("%s: a dry run made %d accounts", c.why, n-before)
+		}
 		for _, again := range []bool{false, true} {
 			m := p.want(200, "POST", "/admin/accounts/import", c.body, "Content-Type", c.contentType).json()
+			if m["dry_run"] != nil || !again && fmt.Sprint(names(m)) != fmt.Sprint(names(dry)) {
+				t.Errorf("%s: the dry run told %v, made were %v", c.why, names(dry), names(m))
+			}
 			taken, skipped := len(m["taken"].([]any)), len(m["skipped"].([]any))
 			if !again && (taken != c.taken || skipped != c.skipped) || again && (taken != 0 || skipped != c.taken+c.skipped) {
 				t.Errorf("%s (again: %v): %v", c.why, again, m)
@@ -135,19 +154,20 @@ func TestImport(t *testing.T) {
 			}
 		}
 	}
-	names := make(map[any]bool)
+	p.refused("dry_run", "POST", "/admin/accounts/import?dry_run=perhaps", sso("z"), "a dry run in words")
+	named := make(map[any]bool)
 	l := p.want(200, "GET", "/admin/accounts", "").list()
 	for _, a := range l {
-		if names[a["name"]] {
+		if named[a["name"]] {
 			t.Errorf("two accounts are called %v", a["name"])
 		}
-		names[a["name"]] = true
+		named[a["name"]] = true
 		if a["name"] == "off" && (a["is_active"] != false || a["requests_per_minute"] != 7.0) || a["name"] != "off" && a["requests_per_minute"] != 10.0 {
 			t.Errorf("imported %v", a)
 		}
 	}
-	if len(l) != 10 || !names["label one"] || !names["me@example.com"] {
-		t.Errorf("%d accounts: %v", len(l), names)
+	if len(l) != 10 || !named["label one"] || !named["me@example.com"] {
+		t.Errorf("%d accounts: %v", len(l), named)
 	}
 	if strings.Contains(p.want(200, "GET", "/admin/accounts", "").body, "password-of-mail") {
 		t.Error("a mail password was kept")

@@ -33,6 +33,9 @@ type login struct {
 	ClientID     string      `json:"client_id"`
 	ClientSecret core.Sealed `json:"client_secret,omitempty"`
 	DeviceCode   core.Sealed `json:"device_code,omitempty"`
+	UserCode     string      `json:"user_code,omitempty"` // this and the next two for the page, which may be loaded anew
+	URI          string      `json:"uri,omitempty"`
+	URIComplete  string      `json:"uri_complete,omitempty"`
 	IntervalSec  int         `json:"interval"`
 	NextPoll     time.Time   `json:"next_poll"` // not before
 	ExpiresAt    time.Time   `json:"expires_at"`
@@ -111,8 +114,23 @@ func (c *call) beginLogin() error {
 	if _, err := logins.Create(ctx, l); err != nil {
 		return err
 	}
-	return c.ok(map[string]any{"id": l.ID, "user_code": d.UserCode, "verification_uri": d.VerificationURI, "verification_uri_complete": d.VerificationURIComplete,
-		"expires_in": int64(l.ExpiresAt.Sub(c.a.o.Now()) / time.Second), "interval": l.IntervalSec})
+	return c.ok(c.viewLogin(&l, ""))
+}
+
+// loginView is a login under way as a page shows it.
+type loginView struct {
+	ID          string      `json:"id"`
+	Status      LoginStatus `json:"status,omitempty"` // of a poll
+	UserCode    string      `json:"user_code"`
+	URI         string      `json:"verification_uri"`
+	URIComplete string      `json:"verification_uri_complete"`
+	ExpiresIn   int64       `json:"expires_in"`
+	Interval    int         `json:"interval"`
+}
+
+func (c *call) viewLogin(l *login, status LoginStatus) loginView {
+	return loginView{ID: l.ID, Status: status, UserCode: l.UserCode, URI: l.URI, URIComplete: l.URIComplete,
+		ExpiresIn: int64(l.ExpiresAt.Sub(c.a.o.Now()) / time.Second), Interval: l.IntervalSec}
 }
 
 // mayBegin bounds the logins under way: each is a client registered with the service.
@@ -136,6 +154,7 @@ func (c *call) mayBegin(logins *store.Table[login], account string) error {
 // fill puts into l what the service gave, within bounds.
 func (c *call) fill(l *login, d *DeviceLogin) {
 	now := c.a.o.Now().UTC()
+	l.UserCode, l.URI, l.URIComplete = d.UserCode, d.VerificationURI, d.VerificationURIComplete
 	l.ClientID, l.IntervalSec = d.ClientID, int(min(max(d.Interval, minInterval), time.Minute)/time.Second)
 	l.ClientSecret, l.DeviceCode = c.a.o.Box.Seal(loginOwner(l.ID), d.ClientSecret), c.a.o.Box.Seal(loginOwner(l.ID), d.DeviceCode)
 	l.ExpiresAt = now.Add(min(max(d.ExpiresIn, time.Minute), maxLoginTime))
@@ -186,7 +205,7 @@ func (c *call) pollLogin() error {
 		return nil
 	})
 	if errors.Is(err, errTooEarly) {
-		return c.ok(map[string]any{"status": LoginPending, "interval": l.IntervalSec})
+		return c.ok(c.viewLogin(l, LoginPending))
 	}
 	if err != nil {
 		return err
@@ -243,7 +262,7 @@ func (c *call) askLogin(logins *store.Table[login], p Pool, l *login) error {
 	case l.Ended != "":
 		return c.ok(map[string]any{"status": l.Ended})
 	default:
-		return c.ok(map[string]any{"status": status, "interval": l.IntervalSec})
+		return c.ok(c.viewLogin(l, status))
 	}
 }
 

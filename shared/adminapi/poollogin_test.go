@@ -45,8 +45,10 @@ func TestLogin(t *testing.T) {
 	if err != nil || strings.Contains(string(doc.Body), deviceCode) || strings.Contains(string(doc.Body), "client-secret-of-login") || doc.Expires.IsZero() {
 		t.Errorf("the login is not sealed or does not expire: %v %s", err, doc.Body)
 	}
-	if p.poll(path, "pending"); len(q.polls) != 0 {
+	if m := p.poll(path, "pending"); len(q.polls) != 0 {
 		t.Error("polled before its time, the service was asked")
+	} else if m["user_code"] != "ABCD-EFGH" || m["verification_uri_complete"] != "https://device.sso.us-east-1.amazonaws.com/?user_code=ABCD-EFGH" || m["expires_in"] != 600.0 {
+		t.Errorf("a page that is loaded anew cannot show the login again: %v", m)
 	}
 	p.advance(5 * time.Second)
 	if m := p.poll(path, "pending"); m["interval"] != 5.0 || len(q.polls) != 1 || q.polls[0].DeviceCode.Reveal() != deviceCode || q.polls[0].Region != "eu-central-1" {

@@ -29,7 +29,7 @@ func (c *call) statsAccounts() error {
 	if err != nil {
 		return err
 	}
-	used, err := c.usedByNode(store.UsageFilter{Account: account})
+	used, err := c.used(account)
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ type poolUse struct {
 
 // useOf lists nodes with what they were used for since, the most used first.
 func (c *call) useOf(nodes []core.Node, account string, since time.Time) ([]poolUse, error) {
-	used, err := c.usedByNode(store.UsageFilter{Account: account, From: since})
+	used, err := c.usedSince(store.UsageFilter{Account: account, From: since})
 	if err != nil {
 		return nil, err
 	}
@@ -156,6 +156,10 @@ func (c *call) statsTokens() error {
 	if err != nil {
 		return err
 	}
+	light, err := queryBool(c.r.URL.Query(), "light")
+	if err != nil {
+		return err
+	}
 	hours, err := c.a.o.Usage.Sums(c.r.Context(), store.UsageFilter{Account: account, From: p.Start}, store.GroupHour)
 	if err != nil {
 		return err
@@ -171,15 +175,18 @@ func (c *call) statsTokens() error {
 			total.add(h)
 		}
 	}
+	out := map[string]any{"period": p, "total": total, "daily": daily}
+	if light {
+		return c.ok(out)
+	}
 	nodes, err := c.poolNodes(account)
 	if err != nil {
 		return err
 	}
-	list, err := c.useOf(nodes, account, p.Start)
-	if err != nil {
+	if out["by_account"], err = c.useOf(nodes, account, p.Start); err != nil {
 		return err
 	}
-	return c.ok(map[string]any{"period": p, "total": total, "daily": daily, "by_account": list})
+	return c.ok(out)
 }
 
 // usageView is an account in account-usage.
@@ -211,20 +218,36 @@ func (c *call) statsUsage() error {
 	if err != nil {
 		return err
 	}
-	ever, err := c.usedByNode(store.UsageFilter{Account: account})
+	limit, err := queryInt(c.r.URL.Query(), "limit", 0, 1, maxListed)
 	if err != nil {
 		return err
+	}
+	ever, err := c.used(account)
+	if err != nil {
+		return err
+	}
+	total := len(list)
+	if limit > 0 {
+		list = list[:min(limit, total)]
 	}
 	views := make([]usageView, len(list))
 	for i, u := range list {
 		e := ever[u.node.ID]
 		views[i] = usageView{ID: u.ID, Name: u.Name, IsActive: !u.node.Disabled, IsHealthy: healthy(c.state(u.node), c.a.o.Now()), tokensView: u.tokensView,
 			AllRequests: e.Requests, AllTokens: e.Tokens.TotalInput() + e.Tokens.Output}
-		if i < maxLastUsed && e.Requests > 0 {
-			if views[i].LastUsed, err = c.lastUsed(u.node); err != nil {
-				return err
-			}
-		}
 	}
-	return c.ok(map[string]any{"period": p, "accounts": views})
+	err = each(min(len(list), maxLastUsed), useTrips, func(i int) (err error) {
+		if views[i].AllRequests > 0 {
+			views[i].LastUsed, err = c.lastUsed(list[i].node)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	out := map[string]any{"period": p, "accounts": views}
+	if limit > 0 {
+		out["total"] = total
+	}
+	return c.ok(out)
 }

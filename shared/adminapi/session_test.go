@@ -14,7 +14,7 @@ func password(u, p string) url.Values { return url.Values{"username": {u}, "pass
 
 // TestSessionCookie: what the browser gets, and that it opens the page and the API.
 func TestSessionCookie(t *testing.T) {
-	w := start(t)
+	w := start(t).console("")
 	id := w.account("beta", "beta-proxy-key-4567")
 	w.person(id)
 	for _, c := range []struct {
@@ -201,7 +201,7 @@ func TestFailedLoginsAreThrottled(t *testing.T) {
 
 // TestWrongLogins: the words tell nothing of which half was wrong.
 func TestWrongLogins(t *testing.T) {
-	w := start(t)
+	w := start(t).console("")
 	w.person(w.account("beta", "beta-proxy-key-4567"))
 	var words []string
 	for _, c := range []struct {
@@ -225,7 +225,8 @@ func TestWrongLogins(t *testing.T) {
 		if c.want == 401 && c.form.Get("password") != "" {
 			words = append(words, text)
 		}
-		if page := w.form(c.form, "Accept", "text/html", "Peer", "203.0.113.9:1"); page.Status != c.want || !strings.Contains(string(page.Body), "<form") || !strings.Contains(string(page.Body), text) {
+		page := w.Call("POST", "/login?do=login", c.form.Encode(), "Content-Type", "application/x-www-form-urlencoded", "Accept", "text/html", "Peer", "203.0.113.9:1")
+		if page.Status != c.want || !strings.Contains(string(page.Body), "<form") || !strings.Contains(string(page.Body), text) {
 			t.Errorf("%s: a browser gets %d %s", c.reason, page.Status, page.Body)
 		}
 	}

@@ -289,14 +289,11 @@ func (c *call) revokeShare() error {
 
 // sharedDashboard shows an account's monitor to who has a link to it.
 func (c *call) sharedDashboard() error {
-	v, err := c.dashboard(c.share.Account, true)
+	err := c.answerDashboard(c.share.Account, true)
 	if store.Missing(err) {
 		return errNoShare // the account is being deleted
 	}
-	if err != nil {
-		return err
-	}
-	return c.ok(v)
+	return err
 }
 
 // shows reports whether a share shows a node. Disabled ones concern nobody outside.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
+	"sluice/shared/audit"
 	"sluice/shared/core"
 	"sluice/shared/directory"
 	"sluice/shared/seal"
@@ -32,6 +34,7 @@ type caller struct {
 	account string // own account; of the operator: the default one
 	person  bool   // signed in with the account's password
 	nodes   bool   // may manage own nodes
+	actor   audit.Actor
 }
 
 var errUnauthorized = core.E(core.CodeUnauthenticated, "unauthorized")
@@ -76,7 +79,7 @@ func origin(info *web.Info) directory.Origin {
 
 func (a *API) byKey(ctx context.Context, credential string, info *web.Info) (caller, error) {
 	if !a.o.Control.IsZero() && subtle.ConstantTimeCompare([]byte(credential), []byte(a.o.Control.Reveal())) == 1 {
-		return caller{admin: true, account: core.DefaultAccount, nodes: true}, nil
+		return caller{admin: true, account: core.DefaultAccount, nodes: true, actor: audit.Actor{Kind: audit.ActorControl, Account: core.DefaultAccount}}, nil
 	}
 	if len(credential) > 512 || !seal.WellFormed(credential) {
 		return caller{}, errUnauthorized
@@ -94,20 +97,20 @@ func (a *API) byKey(ctx context.Context, credential string, info *web.Info) (cal
 			break
 		}
 		if err != errUnauthorized || try > 0 {
-			return caller{}, err
+			return caller{actor: who.actor}, err
 		}
 		// the directory's copy was old: the credential may be another key's by now
 		a.o.Directory.Forget(p.Key)
 	}
 	if !who.admin && !who.nodes {
-		return caller{}, core.E(core.CodeForbidden, "this key may not use the admin API")
+		return caller{actor: who.actor}, core.E(core.CodeForbidden, "this key may not use the admin API")
 	}
 	return who, nil
 }
 
 func (a *API) callerOf(ctx context.Context, p directory.Principal, info *web.Info) (caller, error) {
 	if p.Operator {
-		return caller{admin: true, account: core.DefaultAccount, nodes: true}, nil
+		return operator(audit.ActorKey), nil
 	}
 	// the document itself, not a copy: a key revoked a moment ago must not manage anything
 	k, err := a.o.Tables.Keys.Get(ctx, p.Key.ID)
@@ -120,10 +123,11 @@ func (a *API) callerOf(ctx context.Context, p directory.Principal, info *web.Inf
 	if ok, _ := k.Value.Usable(a.o.Now()); !ok || !slices.Equal(k.Value.Hashes, p.Key.Hashes) {
 		return caller{}, errUnauthorized
 	}
+	actor := audit.Actor{Kind: audit.ActorKey, Key: k.Value.ID, Prefix: k.Value.Prefix, Account: k.Value.Account, Name: k.Value.Name}
 	if !k.Value.AllowsFrom(info.Client) {
-		return caller{}, core.E(core.CodeForbidden, "this key may not be used from this address")
+		return caller{actor: actor}, core.E(core.CodeForbidden, "this key may not be used from this address")
 	}
-	who := caller{account: k.Value.Account, nodes: k.Value.Has(core.ScopeNodes), admin: k.Value.Has(core.ScopeAdmin)}
+	who := caller{account: k.Value.Account, nodes: k.Value.Has(core.ScopeNodes), admin: k.Value.Has(core.ScopeAdmin), actor: actor}
 	acct, err := a.o.Tables.Accounts.Get(ctx, k.Value.Account)
 	if errors.Is(err, store.ErrNotFound) {
 		return caller{}, errUnauthorized
@@ -158,9 +162,11 @@ func (a *API) bySession(r *http.Request) (caller, error) {
 		if a.o.AdminKey.IsZero() || subtle.ConstantTimeCompare([]byte(v.Operator), []byte(a.o.Box.Hash(a.o.AdminKey.Reveal()))) != 1 {
 			return caller{}, errUnauthorized
 		}
-		return caller{admin: true, account: core.DefaultAccount, nodes: true}, nil
+		return operator(audit.ActorSession), nil
 	case v.Key != "":
-		return a.callerOf(ctx, directory.Principal{Key: &directory.Key{Key: core.Key{ID: v.Key, Hashes: v.KeyHashes}}}, web.FromContext(ctx))
+		who, err := a.callerOf(ctx, directory.Principal{Key: &directory.Key{Key: core.Key{ID: v.Key, Hashes: v.KeyHashes}}}, web.FromContext(ctx))
+		who.actor.Kind = audit.ActorSession
+		return who, err
 	}
 	acct, err := a.o.Tables.Accounts.Get(ctx, v.Account)
 	if err != nil && !store.Missing(err) {
@@ -169,7 +175,13 @@ func (a *API) bySession(r *http.Request) (caller, error) {
 	if err != nil || acct.Value.PasswordHash == "" || acct.Value.PasswordHash != v.Password {
 		return caller{}, errUnauthorized
 	}
-	return caller{admin: acct.Value.Admin, account: acct.Value.ID, nodes: true, person: true}, nil
+	return caller{admin: acct.Value.Admin, account: acct.Value.ID, nodes: true, person: true,
+		actor: audit.Actor{Kind: audit.ActorPassword, Account: acct.Value.ID, Name: acct.Value.Name}}, nil
+}
+
+// operator is the holder of ADMIN_API_KEY.
+func operator(kind string) caller {
+	return caller{admin: true, account: core.DefaultAccount, nodes: true, actor: audit.Actor{Kind: kind, Account: core.DefaultAccount, Name: "ADMIN_API_KEY"}}
 }
 
 // open makes a session and sets its cookie. The token is random and new: nothing a browser brought is reused.
@@ -206,13 +218,12 @@ func (a *API) prefix(r *http.Request) string {
 	return web.Prefix(r.Context())
 }
 
-func wantsPage(r *http.Request) bool { return strings.Contains(r.Header.Get("Accept"), "text/html") }
-
-// login shows the form (GET) and signs in (POST) with username and password, or with admin_key.
+// login signs in by a form with username and password, or with admin_key. The form itself is the console's.
 func (a *API) login(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		writePage(w, http.StatusOK, loginPage(a.Link(r, "/login"), "", ""))
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = io.WriteString(w, "POST a form with username and password, or with admin_key, to sign in. Browsers get the form here, where there is the console.\n")
 		return
 	case http.MethodPost:
 	default:
@@ -221,32 +232,77 @@ func (a *API) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	err := a.cop.Check(r)
+	var at attempt
 	if err != nil {
 		err = core.E(core.CodeForbidden, "cross-origin request refused")
 	} else {
-		err = a.signIn(w, r)
+		err = a.signIn(w, r, &at)
 	}
-	if err == nil {
-		http.Redirect(w, r, a.Link(r, "/admin"), http.StatusSeeOther)
-		return
-	}
-	e := core.AsError(err)
-	if wantsPage(r) && e.Code != core.CodeInternal {
-		a.refuse(w, r, e)
-		return
-	}
-	(&call{a: a, w: w, r: r}).fail(err)
+	a.signedIn(w, r, &at, err)
 }
 
-// refuse shows the form again with what was wrong.
-func (a *API) refuse(w http.ResponseWriter, r *http.Request, e *core.Error) {
-	web.FromContext(r.Context()).ErrorCode = string(e.Code)
-	retryAfter(w, e)
-	writePage(w, e.Code.Status(), loginPage(a.Link(r, "/login"), e.Message, r.PostForm.Get("username")))
+// signedIn answers an attempt to sign in.
+func (a *API) signedIn(w http.ResponseWriter, r *http.Request, at *attempt, err error) {
+	a.recordLogin(r, at, err)
+	if err != nil {
+		(&call{a: a, w: w, r: r}).fail(err)
+		return
+	}
+	http.Redirect(w, r, a.Link(r, "/admin"), http.StatusSeeOther)
+}
+
+// home serves /admin, whose page is the console's: ?admin_key= is exchanged for a session, for the console, too; else it tells
+// who asks.
+func (a *API) home(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		WriteError(w, r, core.E(core.CodeMethodNotAllowed, "method not allowed"))
+		return
+	}
+	if key := r.URL.Query().Get("admin_key"); key != "" && r.Method == http.MethodGet {
+		var at attempt
+		a.signedIn(w, r, &at, a.followLink(w, r, key, &at))
+		return
+	}
+	c := &call{a: a, w: w, r: r}
+	err := a.identify(c)
+	if err == nil {
+		err = c.showMe()
+	}
+	switch {
+	case err == nil:
+	case core.AsError(err).Code == core.CodeUnauthenticated:
+		http.Redirect(w, r, a.Link(r, "/login"), http.StatusSeeOther)
+	default:
+		c.fail(err)
+	}
+}
+
+// followLink signs in by a link with a key. Anybody can make somebody else follow one: it never opens a session in the place of
+// another's, and none for whom another site sent here.
+func (a *API) followLink(w http.ResponseWriter, r *http.Request, key string, at *attempt) error {
+	if dest := r.Header.Get("Sec-Fetch-Dest"); dest != "" && dest != "document" {
+		return core.E(core.CodeForbidden, "cross-origin request refused") // an image, frame or script of some page
+	}
+	at.link = true
+	return a.throttled(r, func() error { return a.openByKey(w, r, key, at) })
+}
+
+// anotherOpen reports whether the browser has a session of somebody else than who, by account and rights, or none and comes from
+// another site.
+func (a *API) anotherOpen(r *http.Request, who caller) (bool, error) {
+	have, err := a.bySession(r)
+	switch code := core.AsError(err).Code; {
+	case err == nil:
+		return have.account != who.account || have.admin != who.admin, nil
+	case code == core.CodeUnauthenticated || code == core.CodeForbidden:
+		return r.Header.Get("Sec-Fetch-Site") == "cross-site", nil // what is entered later would be that account's
+	}
+	return false, err
 }
 
 // signIn checks what the form holds and opens a session.
-func (a *API) signIn(w http.ResponseWriter, r *http.Request) error {
+func (a *API) signIn(w http.ResponseWriter, r *http.Request, at *attempt) error {
 	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
 	if err := r.ParseForm(); err != nil {
 		return bad("the form could not be read")
@@ -254,11 +310,11 @@ func (a *API) signIn(w http.ResponseWriter, r *http.Request) error {
 	user, pass, key := r.PostForm.Get("username"), r.PostForm.Get("password"), strings.TrimSpace(r.PostForm.Get("admin_key"))
 	switch {
 	case key != "":
-		return a.throttled(r, func() error { return a.openByKey(w, r, key) })
+		return a.throttled(r, func() error { return a.openByKey(w, r, key, at) })
 	case user == "" || pass == "":
 		return bad("user name and password must not be empty")
 	}
-	return a.throttled(r, func() error { return a.openByPassword(w, r, user, pass) })
+	return a.throttled(r, func() error { return a.openByPassword(w, r, user, pass, at) })
 }
 
 // throttled runs a login unless its address failed too often. A login counts as failed until it succeeds, so that many at
@@ -276,14 +332,24 @@ func (a *API) throttled(r *http.Request, login func() error) error {
 }
 
 // openByKey opens a session for the holder of an admin key, or of a key that manages its account's nodes.
-func (a *API) openByKey(w http.ResponseWriter, r *http.Request, key string) error {
+func (a *API) openByKey(w http.ResponseWriter, r *http.Request, key string, at *attempt) error {
 	info := web.FromContext(r.Context())
 	who, err := a.byKey(r.Context(), key, info)
+	at.who, at.account = who.actor, who.actor.Account
 	if err != nil {
 		if err == errUnauthorized {
 			return core.E(core.CodeUnauthenticated, "wrong key")
 		}
 		return err
+	}
+	if at.link {
+		other, err := a.anotherOpen(r, who)
+		if err != nil {
+			return err
+		}
+		if other {
+			return core.E(core.CodeConflict, "this link would sign this browser in as somebody else; open it by itself, signed out")
+		}
 	}
 	p, err := a.o.Directory.Authenticate(r.Context(), key, origin(info))
 	if err != nil {
@@ -301,7 +367,7 @@ func (a *API) openByKey(w http.ResponseWriter, r *http.Request, key string) erro
 // dummyHash makes an unknown user as slow as a wrong password.
 var dummyHash = []byte("$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy")
 
-func (a *API) openByPassword(w http.ResponseWriter, r *http.Request, user, pass string) error {
+func (a *API) openByPassword(w http.ResponseWriter, r *http.Request, user, pass string, at *attempt) error {
 	accounts, err := a.o.Tables.Accounts.All(r.Context(), "")
 	if err != nil {
 		return err
@@ -310,12 +376,15 @@ func (a *API) openByPassword(w http.ResponseWriter, r *http.Request, user, pass 
 	for _, row := range accounts {
 		if v := row.Value; v.PasswordHash != "" && (v.Name == user || v.ID == user) {
 			hash, id = []byte(v.PasswordHash), v.ID
+			// a name that no account has is not kept: it may be a password in the wrong field
+			at.who, at.account = audit.Actor{Kind: audit.ActorAnonymous, Account: id, Name: v.Name}, id
 			break
 		}
 	}
 	if bcrypt.CompareHashAndPassword(hash, []byte(pass)) != nil || id == "" {
 		return core.E(core.CodeUnauthenticated, "wrong user name or password")
 	}
+	at.who.Kind = audit.ActorPassword
 	return a.open(w, r, store.Session{Account: id, Password: string(hash)})
 }
 
@@ -330,9 +399,13 @@ func (a *API) logout(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if ck, err := r.Cookie(sessionCookie); err == nil {
+		who, known := a.bySession(r)
 		if err := a.o.Tables.Sessions.Delete(r.Context(), a.o.Box.Hash(ck.Value)); err != nil && !store.Missing(err) {
 			(&call{a: a, w: w, r: r}).fail(err)
 			return
+		}
+		if known == nil {
+			a.write(r, audit.Entry{Actor: who.actor, Action: "logout", Object: audit.Object{Kind: store.KindSession}, Account: who.account, Result: audit.ResultOK})
 		}
 	}
 	http.SetCookie(w, a.cookie(r, "", -1))

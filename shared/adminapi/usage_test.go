@@ -166,3 +166,13 @@ func TestBadQueries(t *testing.T) {
 	errorOf(t, w.Want(401, "GET", "/api/usage/summary", ""))
 	errorOf(t, w.Want(401, "GET", "/api/usage/logs", ""))
 }
+
+// A store that is away is no mistake of who goes on with a cursor.
+func TestCursorWhileTheStoreIsAway(t *testing.T) {
+	p := newPool(t, nil)
+	many := &manyRecords{n: 10, failAt: 1}
+	p.serve(func(o *optionsOf) { many.Usage, o.Usage = o.Usage, many })
+	for _, path := range []string{"/api/usage/logs?cursor=5", "/api/usage/export?cursor=5"} {
+		p.want(500, "GET", path, "")
+	}
+}

@@ -246,7 +246,7 @@ func TestTokensOfSharesStayOutOfLogs(t *testing.T) {
 	p := newPool(t, nil)
 	w := p.everything("default")
 	var log bytes.Buffer
-	h := web.Wrap(adminapi.New(p.o), web.Options{Log: p.o.Log, Access: web.NewAccessLog(&log, true), Error: adminapi.WriteError, Draining: &web.Drain{}})
+	h := web.Wrap(adminapi.New(p.o), web.Options{Log: p.o.Log, Access: web.NewAccessLog(&log, true, 1), Error: adminapi.WriteError, Draining: &web.Drain{}})
 	for _, target := range []string{"/api/monitor/share/" + w.token, "/monitor/share/" + w.token, "/api/nodes/" + w.node + "/health-history?share_token=" + w.token} {
 		rec := httptest.NewRecorder()
 		h.ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), "GET", target, nil))

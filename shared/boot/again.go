@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"sluice/shared/audit"
 	"sluice/shared/config"
 	"sluice/shared/core"
 	"sluice/shared/store"
@@ -17,7 +18,7 @@ import (
 // settingsVersion is raised when the first start does more than it did.
 const settingsVersion = "1"
 
-func metaStarted(p Part) string { return fmt.Sprintf("started-%d", p) }
+func metaStarted(p Part) string { return fmt.Sprintf("started-%d", p.kind) }
 
 // settingsHash stands for the settings that a start writes into the store.
 func (a *App) settingsHash(c *config.Config) string {
@@ -75,11 +76,14 @@ func (a *App) prepare(ctx context.Context, o *Options, url core.Secret, name str
 
 // fill writes what the store lacks.
 func (a *App) fill(ctx context.Context, o *Options, url core.Secret) error {
+	a.openAudit(o.Config)
 	if err := a.importOld(ctx, o, url); err != nil {
 		return err
 	}
-	if err := a.seed(ctx, o.Config, o.Import); err != nil {
-		return fmt.Errorf("first settings: %w", err)
-	}
-	return nil
+	return a.audited(ctx, "settings.seed", audit.ActorEnvironment, func(ctx context.Context) error {
+		if err := a.seed(ctx, o.Config, o.Import); err != nil {
+			return fmt.Errorf("first settings: %w", err)
+		}
+		return nil
+	})
 }

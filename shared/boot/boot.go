@@ -16,6 +16,9 @@ import (
 	"time"
 
 	"sluice/shared/adminapi"
+	"sluice/shared/audit"
+	"sluice/shared/capture"
+	"sluice/shared/compatbook"
 	"sluice/shared/config"
 	"sluice/shared/core"
 	"sluice/shared/directory"
@@ -24,12 +27,15 @@ import (
 	"sluice/shared/health/alerts"
 	"sluice/shared/health/probe"
 	"sluice/shared/notify"
+	"sluice/shared/prices"
 	"sluice/shared/router"
 	"sluice/shared/seal"
 	"sluice/shared/store"
 	"sluice/shared/store/measure"
+	"sluice/shared/trace"
 	"sluice/shared/upstream"
 	"sluice/shared/upstream/anthropic"
+	"sluice/shared/upstream/bedrock"
 	"sluice/shared/upstream/openai"
 	"sluice/shared/web"
 )
@@ -55,26 +61,24 @@ type Options struct {
 	Access  io.Writer   // gets a line per request where ACCESS_LOG allows; nil: none
 	Control core.Secret // credential of commands on this machine; empty: none
 	Now     func() time.Time
-	Part    Part // which handlers; the zero value: all of them
+	Part    Part // which handlers; the zero value: none
 	// Hosted says that nobody is ever on this machine, as on Lambda: published defaults never work, whatever the
 	// configuration says.
 	Hosted bool
 	// CLI lets health checks run the Claude CLI where it is on PATH: this is a server of the operator's own.
 	CLI bool
+	// Metrics takes what the process does; nil: nobody does. Scrape serves it at /metrics to admin keys; nil: nothing does.
+	Metrics Metrics
+	Scrape  http.Handler
+	// Trace is Tracing; nil: nothing is traced, whatever the settings say.
+	Trace func(trace.Options) Traces
+	// Console makes the web console of the admin API; nil: the API's own plain pages serve.
+	Console func(ConsoleOptions) Console
 	// AWS returns the process's own credentials, for notifications by SNS; nil: it has none.
 	AWS func(ctx context.Context) (notify.AWSCredentials, error)
+	// Transports are the ways out, for tests that stand in for hosts which cannot be reached; nil: those of the settings.
+	Transports *upstream.Transports
 }
-
-// Part is what a process serves.
-type Part uint8
-
-// The parts.
-const (
-	Everything Part = iota
-	Proxy           // model traffic
-	Admin           // the admin API
-	Jobs            // nothing over HTTP
-)
 
 // App is a running process without its listener.
 type App struct {
@@ -84,6 +88,7 @@ type App struct {
 	Box     *seal.Box
 	Opened  Opened
 	Notes   []string // what a person must know at start, in order
+	Compat  *compatbook.Book
 
 	transports *upstream.Transports
 	tracker    *health.Tracker
@@ -91,13 +96,18 @@ type App struct {
 	hub        *notify.Hub
 	alerts     *alerts.Watch
 	pool       *pool
+	traces     Traces           // nil: nothing is traced
+	capture    *capture.Capture // nil: no bodies are kept
+	counted    atomic.Pointer[[]nodeKind]
 	usage      store.Usage
 	docs       store.Docs
 	leases     store.Leases
 	adminKey   core.Secret // ADMIN_API_KEY
+	audit      *audit.Log
 	clients    map[core.Kind]upstream.Client
 	policy     router.Policy // of accounts that have none
 	hosted     bool
+	keep       store.Retention
 	// administered: there is an admin key of the operator's own in the environment
 	administered bool
 	log          *slog.Logger
@@ -117,14 +127,18 @@ func Open(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s, ok := opened.Store.(interface{ Keep(store.Retention) }); ok { // it must know when it writes
+		s.Keep(retentionOf(o.Config))
+	}
 	var refused atomic.Pointer[error] // the last call that the store itself failed
-	slow := slowCalls(o.Log)
+	slow, count := slowCalls(o.Log), storeCalls(o.Metrics)
 	opened.Store = measure.New(opened.Store, func(c measure.Call) {
-		if c.Err != nil && !store.Missing(c.Err) && !errors.Is(c.Err, store.ErrExists) && !errors.Is(c.Err, store.ErrConflict) {
+		if failedCall(c.Err) {
 			err := c.Err
 			refused.Store(&err)
 		}
 		slow(c)
+		count(c)
 	})
 	opened.Store = whenAway(&o, opened, url)
 	app, err := build(ctx, &o, opened)
@@ -140,37 +154,38 @@ func Open(ctx context.Context, o Options) (*App, error) {
 func build(ctx context.Context, o *Options, opened Opened) (*App, error) {
 	c := o.Config
 	s := opened.Store
-	a := &App{Opened: opened, Drain: &web.Drain{}, log: o.Log, now: o.Now, usage: s, docs: s, leases: s, adminKey: c.AdminAPIKey, hosted: o.Hosted, administered: !c.AdminKey().IsZero(),
+	a := &App{Opened: opened, Drain: &web.Drain{}, log: o.Log, now: o.Now, usage: s, docs: s, leases: s, adminKey: c.AdminAPIKey, hosted: o.Hosted, keep: retentionOf(c), administered: !c.AdminKey().IsZero(),
 		policy: policyOf(c)}
-	a.Tables = store.NewTables(s, o.Now)
+	a.Tables = store.NewTables(audit.Watch(s), o.Now)
 	url, name := c.Store()
 	if err := a.prepare(ctx, o, url, name); err != nil {
 		return nil, err
 	}
+	a.openAudit(c)
 	dir := directory.New(directory.Options{Tables: a.Tables, Generations: s, Box: a.Box, AdminKey: c.AdminKey(),
 		Published:     []string{config.DefaultAdminKey, config.DefaultAdminKey2, config.DefaultProxyKey},
 		AllowDefaults: c.AllowDefaults && !o.Hosted, Now: o.Now, Log: o.Log})
-	a.transports = upstream.NewTransports(upstream.TransportOptions{Policy: upstreamPolicy(c), HTTPSProxy: c.HTTPSProxy.Reveal(), NoProxy: c.NoProxy})
-	a.pool = newPool(a, c, s)
+	if a.transports = o.Transports; a.transports == nil {
+		a.transports = upstream.NewTransports(upstream.TransportOptions{Policy: upstreamPolicy(c), HTTPSProxy: c.HTTPSProxy.Reveal(), NoProxy: c.NoProxy})
+	}
+	a.pool = newPool(a, c, s, o.Metrics)
 	a.clients = map[core.Kind]upstream.Client{core.KindAnthropic: anthropic.New(a.transports), core.KindOpenAI: openai.New(a.transports),
-		core.KindAmazonQ: a.pool.client}
+		core.KindAmazonQ: a.pool.client, core.KindBedrock: bedrock.New(bedrock.Options{Transports: a.transports, Region: c.MachineRegion(), Now: a.now})}
 	a.heal(o, s)
-	gw := gateway.New(gateway.Options{
-		Settings: gateway.Settings{RetryMax: c.RetryMax, FailThreshold: c.FailThreshold, TrialAfter: a.policy.TrialAfter, SlowFirstByte: c.SlowFirstByte, ErrorRate: c.MaxErrorRate,
-			MaxBody: c.MaxBodyBytes, MaxBodyMemory: c.MaxBodyMemory, StreamSilence: c.StreamSilence, AnswerTimeout: c.AnswerTimeout, Zone: c.LimitsZone.OrUTC(), PublicURL: c.PublicURL},
-		Directory: dir, Health: a.tracker, Admission: s, Tables: a.Tables, Box: a.Box, Log: o.Log, Now: o.Now,
-		Upstreams: a.clients, Events: a.hub,
-	})
-	api := adminapi.New(adminapi.Options{Tables: a.Tables, Usage: s, Directory: dir, Health: a.tracker, Box: a.Box, Kinds: []core.Kind{core.KindAnthropic, core.KindOpenAI, core.KindAmazonQ},
-		Pool: a.pool, Docs: s, Checker: a.checker, Events: a.hub, Notify: a.hub, SweepEvery: time.Duration(c.SweepInterval) * time.Minute,
-		AdminKey: c.AdminKey(), Control: o.Control, PublicURL: c.PublicURL, Version: o.Version, Log: o.Log, Now: o.Now,
-		Defaults: adminapi.Defaults{Retries: c.RetryMax, FailLimit: c.FailThreshold, HealthSec: c.HealthInterval}})
+	if err := a.openCapture(o); err != nil {
+		return nil, err
+	}
+	book := prices.New(prices.Options{Tables: a.Tables, Now: o.Now, Log: o.Log})
+	a.Compat = compatbook.New(compatbook.Options{Tables: a.Tables, Now: o.Now, Log: o.Log})
+	w := &wiring{App: a, o: o, store: s, directory: dir, prices: book}
 	var access *web.AccessLog
 	if c.AccessLog && o.Access != nil {
-		access = web.NewAccessLog(o.Access, c.LogFormat == "json")
+		access = web.NewAccessLog(o.Access, c.LogFormat == "json", c.AccessSample)
 	}
-	ops := &ops{app: a, version: o.Version, home: func(r *http.Request) string { return api.Link(r, "/admin") }, store: s}
-	served := routes(o.Part, gw, api, ops)
+	served := o.Part.routes(w)
+	if o.Scrape != nil {
+		served = with(metricsPath, keyed(o.Scrape, dir, o.Now), served)
+	}
 	if o.Hosted {
 		served = fromAfar(served)
 	}
@@ -179,25 +194,43 @@ func build(ctx context.Context, o *Options, opened Opened) (*App, error) {
 	return a, nil
 }
 
-// routes gives each path to its handler. A part that is not served is answered as an unknown path.
-func routes(part Part, gw, api http.Handler, ops *ops) http.Handler {
-	if part == Proxy {
-		ops.home = nil
-	}
+// Console is the web console.
+type Console interface {
+	http.Handler
+	// Handles reports whether a request is for the console rather than for the admin API.
+	Handles(*http.Request) bool
+}
+
+// ConsoleOptions are what a console is made of.
+type ConsoleOptions struct {
+	API       http.Handler
+	PublicURL string
+	Version   string
+	Streams   bool            // answers reach browsers as they are written
+	Ending    <-chan struct{} // closed when the server begins to shut down
+	Log       *slog.Logger
+	Now       func() time.Time
+}
+
+// pages gives the console what it handles.
+func pages(console Console, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		model, manage := gateway.Handles(r.URL.Path), adminapi.Handles(r.URL.Path)
-		switch {
-		case part == Admin && model, part == Proxy && manage:
-			web.DropBody(w, r)
-			WriteError(w, r, core.E(core.CodeNotFound, "This function does not serve this path. The proxy and the admin function have an address each; the template's outputs name them."))
-		case model:
-			gw.ServeHTTP(w, r)
-		case manage:
-			api.ServeHTTP(w, r)
-		case ops.serve(w, r):
-		default:
-			gw.ServeHTTP(w, r) // its 404 tells what there is
+		if console.Handles(r) {
+			console.ServeHTTP(w, r)
+			return
 		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// with serves a path by a handler of its own.
+func with(path string, serve, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == path && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+			serve.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 
@@ -218,6 +251,12 @@ func WriteError(w http.ResponseWriter, r *http.Request, e *core.Error) {
 	gateway.WriteError(w, r, e)
 }
 
+// retentionOf is for how long the configuration keeps usage.
+func retentionOf(c *config.Config) store.Retention {
+	const day = 24 * time.Hour
+	return store.Retention{Records: time.Duration(c.KeepRecords) * day, Hours: time.Duration(c.KeepHours) * day, Days: time.Duration(c.KeepDays) * day}
+}
+
 // RefreshTokens renews access tokens that end soon. It is for every minute: requests that find one that ends within five
 // must renew it themselves.
 func (a *App) RefreshTokens(ctx context.Context) {
@@ -226,12 +265,23 @@ func (a *App) RefreshTokens(ctx context.Context) {
 	}
 }
 
-// Maintain does what must be done from time to time: hourly sums, removal of expired documents.
+// Maintain does what must be done from time to time: hourly and daily sums, removal of old usage and expired documents.
+// What ctx leaves no time for, the next call does.
 func (a *App) Maintain(ctx context.Context) {
 	now := a.now()
 	if err := a.usage.Rollup(ctx, now); err != nil && ctx.Err() == nil {
 		a.log.Error("hourly sums not written", "error", err)
 	}
+	for {
+		removed, err := a.usage.Retain(ctx, now, a.keep)
+		if err != nil && ctx.Err() == nil {
+			a.log.Error("old usage not removed", "error", err)
+		}
+		if removed == 0 || err != nil || ctx.Err() != nil {
+			break
+		}
+	}
+	a.expireCaptures(ctx, now)
 	if _, err := a.docs.Purge(ctx, now); err != nil && ctx.Err() == nil {
 		a.log.Error("expired documents not removed", "error", err)
 	}
@@ -242,6 +292,8 @@ const closeTime = 30 * time.Second
 
 // Close flushes and closes the store, once no token is under way that must be saved in it. Handlers must have ended.
 func (a *App) Close() error {
+	a.closeTraces()
+	a.closeCapture()
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
 	err := a.pool.vault.Close(ctx)

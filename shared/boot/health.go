@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"sluice/shared/audit"
 	"sluice/shared/config"
 	"sluice/shared/core"
 	"sluice/shared/health"
@@ -33,7 +34,7 @@ func policyOf(c *config.Config) router.Policy {
 func (a *App) heal(o *Options, s store.Store) {
 	c := o.Config
 	guard := upstreamPolicy(c)
-	a.hub = notify.New(notify.Options{Docs: s, Leases: s, Box: a.Box, Now: a.now, Log: a.log, PublicURL: c.PublicURL,
+	a.hub = notify.New(notify.Options{Docs: audit.Watch(s), Leases: s, Box: a.Box, Now: a.now, Log: a.log, PublicURL: c.PublicURL,
 		HTTP: &http.Client{Transport: a.transports.Guarded, Timeout: tellTime, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		Dial: guarded(guard), AWS: o.AWS, AdminAccounts: a.adminAccounts})
 	journal := health.NewJournal(health.JournalOptions{Tables: a.Tables, Events: a.hub, Log: a.log, Now: a.now})

@@ -82,7 +82,7 @@ func TestFirstStartOnAmq2API(t *testing.T) {
 			before := rows(t, path)
 			start := func() *boot.App {
 				t.Helper()
-				app, err := boot.Open(t.Context(), boot.Options{Config: i.config("STORE_URL", "", "DATABASE_PATH", path), Openers: i.open, Old: old, Log: slog.New(slog.DiscardHandler)})
+				app, err := boot.Open(t.Context(), boot.Options{Part: boot.Everything(), Config: i.config("STORE_URL", "", "DATABASE_PATH", path), Openers: i.open, Old: old, Log: slog.New(slog.DiscardHandler)})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -148,7 +148,7 @@ func TestFirstStartAdoptsTheVariablesAccount(t *testing.T) {
 	delete(i.env, "UPSTREAM_BASE_URL")
 	path := filepath.Join(t.TempDir(), "amq2api.db")
 	old := i.withOld(path, poolTables)
-	app, err := boot.Open(t.Context(), boot.Options{Config: i.config("STORE_URL", "", "DATABASE_PATH", path), Openers: i.open, Old: old, Log: slog.New(slog.DiscardHandler)})
+	app, err := boot.Open(t.Context(), boot.Options{Part: boot.Everything(), Config: i.config("STORE_URL", "", "DATABASE_PATH", path), Openers: i.open, Old: old, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +165,7 @@ func TestImportAmq2APIAgain(t *testing.T) {
 	i := newInstallation(t)
 	path := filepath.Join(t.TempDir(), "old.db")
 	old := i.withOld(path, poolTables)["sqlite"]
-	app, err := boot.Open(t.Context(), boot.Options{Config: i.config("STORE_URL", "sqlite:"+filepath.Join(t.TempDir(), "new.db")), Openers: i.open, Log: slog.New(slog.DiscardHandler)})
+	app, err := boot.Open(t.Context(), boot.Options{Part: boot.Everything(), Config: i.config("STORE_URL", "sqlite:"+filepath.Join(t.TempDir(), "new.db")), Openers: i.open, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

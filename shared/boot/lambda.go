@@ -20,6 +20,7 @@ import (
 	"sluice/shared/gateway"
 	"sluice/shared/logging"
 	"sluice/shared/notify"
+	"sluice/shared/trace"
 	"sluice/shared/web"
 )
 
@@ -53,10 +54,13 @@ type FunctionOptions struct {
 	Env        map[string]string
 	Part       Part
 	Openers    map[string]Opener
-	References References // nil: values are taken as they stand
-	Output     io.Writer  // gets log and access log
+	References References      // nil: values are taken as they stand
+	Output     io.Writer       // gets log and access log
+	Metrics    FunctionMetrics // nil: nobody counts
 	Version    string
 	AWS        func(ctx context.Context) (notify.AWSCredentials, error) // see Options
+	Trace      func(trace.Options) Traces                               // see Options
+	Console    func(ConsoleOptions) Console                             // see Options
 }
 
 // Function is a process on Lambda. It opens the App in the init phase and keeps it. When that fails it serves all the same:
@@ -169,16 +173,20 @@ func (f *Function) build(ctx context.Context) (*App, error) {
 			return o, err
 		}
 	}
-	a, err := Open(ctx, Options{Config: c, Openers: openers, Log: f.log, Version: f.o.Version, Access: f.o.Output, Part: f.o.Part, Hosted: true, AWS: f.o.AWS})
+	var counter Metrics // an interface without a value, not one with a nil value
+	if f.o.Metrics != nil {
+		counter = f.o.Metrics
+	}
+	a, err := Open(ctx, Options{Config: c, Metrics: counter, Openers: openers, Log: f.log, Version: f.o.Version, Access: f.o.Output, Part: f.o.Part, Hosted: true, AWS: f.o.AWS, Trace: f.o.Trace, Console: f.o.Console})
 	if err != nil {
 		return nil, err
 	}
 	for _, n := range a.Notes {
-		if w, ok := strings.CutPrefix(n, "warning: "); ok && !(f.o.Part == Proxy && strings.Contains(w, "admin key")) {
+		if w, ok := strings.CutPrefix(n, "warning: "); ok && !(f.o.Part.kind == proxy && strings.Contains(w, "admin key")) {
 			f.log.Warn(w)
 		}
 	}
-	if f.o.Part == Admin && c.AdminKey().IsZero() {
+	if f.o.Part.kind == admin && c.AdminKey().IsZero() {
 		f.log.Error("the admin API answers 503 until ADMIN_API_KEY is set to a key of your own; published defaults never work on Lambda")
 	}
 	f.log.Info("function ready", "store", a.Opened.Where, "settings_us", configured.Sub(began).Microseconds(),
@@ -230,6 +238,11 @@ func beforeDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 // settle waits for what must not be halted half way: Lambda stops the process when the handler returns, until the next event
 // or for ever, and a refresh whose caller's time was up may have a token to save.
 func (f *Function) settle(ctx context.Context) {
+	if m := f.o.Metrics; m != nil {
+		if err := m.Flush(); err != nil {
+			f.log.Warn("metrics not written", "error", err)
+		}
+	}
 	a := f.app.Load()
 	if a == nil {
 		return
@@ -242,6 +255,7 @@ func (f *Function) settle(ctx context.Context) {
 	if err := a.pool.vault.Settle(ctx); err != nil {
 		f.log.Error("time is up", "error", err)
 	}
+	a.flushTraces(ctx)
 }
 
 // ServeHTTP implements http.Handler. A request ends hardStop before the deadline of its context, a stream with an error
@@ -255,7 +269,7 @@ func (f *Function) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 		f.down.ServeHTTP(w, r)
-	case f.o.Part == Admin && !a.administered:
+	case f.o.Part.kind == admin && !a.administered:
 		f.bare.ServeHTTP(w, r)
 	default:
 		a.Handler.ServeHTTP(w, r)
@@ -293,6 +307,13 @@ func (f *Function) Job(ctx context.Context, event json.RawMessage) (out JobRepor
 	out.Job = in.Job
 	if err != nil {
 		return out, fmt.Errorf("job %s: %w", in.Job, err)
+	}
+	if m := f.o.Metrics; m != nil && in.Job == "probe" && !out.Elsewhere {
+		if err := a.CountNodes(ctx); err != nil {
+			f.log.Warn("nodes not counted", "error", err)
+		} else {
+			m.Nodes(a.Nodes())
+		}
 	}
 	f.log.Info("job done", "job", out.Job, "checked", out.Checked, "recovered", out.Recovered, "left", out.Left, "elsewhere", out.Elsewhere,
 		"sent", out.Sent, "given_up", out.GivenUp, "raised", out.Raised, "ended", out.Ended)

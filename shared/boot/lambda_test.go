@@ -67,7 +67,7 @@ func functionWith(part boot.Part, p *place, refs boot.References, env ...string)
 		m[env[i]] = env[i+1]
 	}
 	out := &output{}
-	f := boot.NewFunction(boot.FunctionOptions{Env: m, Part: part, References: refs, Output: out, Version: "test",
+	f := boot.NewFunction(boot.FunctionOptions{Env: m, Part: part, References: refs, Output: out, Version: "test", Trace: boot.Tracing,
 		Openers: map[string]boot.Opener{"table": p.open}})
 	return f, out
 }
@@ -85,7 +85,7 @@ func TestFunctionRecovers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &place{store: memory.New()}
 		p.away.Store(true)
-		f, out := function(boot.Proxy, p, "UPSTREAM_BASE_URL", up.URL, "UPSTREAM_API_KEY", "k-12345678901234567890", "DEFAULT_PROXY_API_KEY", "alpha-proxy-key-123")
+		f, out := function(boot.Proxy(), p, "UPSTREAM_BASE_URL", up.URL, "UPSTREAM_API_KEY", "k-12345678901234567890", "DEFAULT_PROXY_API_KEY", "alpha-proxy-key-123")
 		f.Start(t.Context())
 		for range 20 {
 			w := serve(f, "POST", "/v1/messages", question, "x-api-key", "alpha-proxy-key-123")
@@ -125,7 +125,7 @@ func TestFunctionWithBadSettings(t *testing.T) {
 		{"two problems at once", []string{"PORT", "x", "PROXY_RETRY_MAX", "99"}, []string{"PORT: ", "PROXY_RETRY_MAX: "}},
 		{"a master key that is none", []string{"SLUICE_MASTER_KEY", "secret-value"}, []string{"SLUICE_MASTER_KEY: "}},
 	} {
-		for _, part := range []boot.Part{boot.Proxy, boot.Admin, boot.Jobs} {
+		for _, part := range []boot.Part{boot.Proxy(), boot.Admin(), boot.Jobs()} {
 			f, out := function(part, &place{store: memory.New()}, c.env...)
 			f.Start(t.Context())
 			if w := serve(f, "GET", "/v1/models", ""); w.Code != 503 {
@@ -151,8 +151,8 @@ func TestFunctionWithBadSettings(t *testing.T) {
 func TestFunctionDefaultsNeverWork(t *testing.T) {
 	for _, env := range [][]string{nil, {"ALLOW_DEFAULT_CREDENTIALS", "true"}, {"ADMIN_API_KEY", "admin"}, {"ADMIN_API_KEY", amqKey, "DEFAULT_PROXY_API_KEY", "default-proxy-key"}} {
 		p := &place{store: memory.New()}
-		proxy, _ := function(boot.Proxy, p, env...)
-		admin, out := function(boot.Admin, p, env...)
+		proxy, _ := function(boot.Proxy(), p, env...)
+		admin, out := function(boot.Admin(), p, env...)
 		for _, key := range []string{"default-proxy-key", "admin", amqKey} {
 			// from loopback, as under sam local
 			if w := serve(proxy, "POST", "/v1/messages", question, "x-api-key", key); w.Code != 403 && w.Code != 401 {
@@ -169,7 +169,7 @@ func TestFunctionDefaultsNeverWork(t *testing.T) {
 		}
 	}
 	p := &place{store: memory.New()}
-	admin, _ := function(boot.Admin, p, "ADMIN_API_KEY", "my-secure-admin-key")
+	admin, _ := function(boot.Admin(), p, "ADMIN_API_KEY", "my-secure-admin-key")
 	if w := serve(admin, "GET", "/admin/api/keys", "", "x-admin-key", "my-secure-admin-key"); w.Code != 200 {
 		t.Errorf("with a key of its own: %d %s", w.Code, w.Body)
 	}
@@ -181,8 +181,8 @@ func TestFunctionDefaultsNeverWork(t *testing.T) {
 // TestFunctionParts: each function serves its own paths and says where others are.
 func TestFunctionParts(t *testing.T) {
 	p := &place{store: memory.New()}
-	proxy, _ := function(boot.Proxy, p)
-	admin, _ := function(boot.Admin, p, "ADMIN_API_KEY", "my-secure-admin-key")
+	proxy, _ := function(boot.Proxy(), p)
+	admin, _ := function(boot.Admin(), p, "ADMIN_API_KEY", "my-secure-admin-key")
 	for _, c := range []struct {
 		f      *boot.Function
 		path   string
@@ -221,7 +221,7 @@ func TestFunctionReferences(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, p := &refs{}, &place{store: memory.New()}
 		r.fail.Store(true)
-		f, out := functionWith(boot.Admin, p, r, "ADMIN_API_KEY", "ref:my-secure-admin-key", "STORE_URL", "ref:table:x", "UPSTREAM_NAME", "ref:left")
+		f, out := functionWith(boot.Admin(), p, r, "ADMIN_API_KEY", "ref:my-secure-admin-key", "STORE_URL", "ref:table:x", "UPSTREAM_NAME", "ref:left")
 		f.Start(t.Context())
 		if w := serve(f, "GET", "/admin/api/keys", "", "x-admin-key", "my-secure-admin-key"); w.Code != 503 {
 			t.Errorf("%d %s", w.Code, w.Body)
@@ -249,7 +249,7 @@ func TestFunctionStopsBeforeTheDeadline(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := memory.New()
-			f, _ := function(boot.Proxy, &place{store: s}, "DEFAULT_PROXY_API_KEY", "alpha-proxy-key-123", "UPSTREAM_BASE_URL", "http://127.0.0.1:1", "UPSTREAM_API_KEY", "x")
+			f, _ := function(boot.Proxy(), &place{store: s}, "DEFAULT_PROXY_API_KEY", "alpha-proxy-key-123", "UPSTREAM_BASE_URL", "http://127.0.0.1:1", "UPSTREAM_API_KEY", "x")
 			f.Start(t.Context())
 			ctx, cancel := context.WithTimeout(t.Context(), c.given)
 			defer cancel()
@@ -284,7 +284,7 @@ func (b *waits) Close() error { return nil }
 
 // TestFunctionJobs: what the scheduler may send, and what it may not.
 func TestFunctionJobs(t *testing.T) {
-	f, _ := function(boot.Jobs, &place{store: memory.New()})
+	f, _ := function(boot.Jobs(), &place{store: memory.New()})
 	for _, job := range boot.JobNames() {
 		out, err := f.Job(t.Context(), json.RawMessage(`{"job":"`+job+`","more":1}`))
 		if err != nil || out.Job != job {
@@ -306,7 +306,7 @@ func TestFunctionStartsAgain(t *testing.T) {
 	env := []string{"DEFAULT_PROXY_API_KEY", "alpha-proxy-key-123", "UPSTREAM_BASE_URL", "http://127.0.0.1:1", "UPSTREAM_API_KEY", "x", "SLUICE_MASTER_KEY", seal.NewLocalKey().Reveal()}
 	trips := func(env ...string) int64 {
 		c.n.Store(0)
-		f, out := function(boot.Proxy, p, env...)
+		f, out := function(boot.Proxy(), p, env...)
 		f.Start(t.Context())
 		if w := serve(f, "GET", "/livez", ""); w.Code != 200 {
 			t.Fatalf("%d %s", w.Code, out)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"sluice/shared/audit"
 	"sluice/shared/config"
 	"sluice/shared/core"
 	"sluice/shared/directory"
@@ -98,7 +99,11 @@ func (a *App) importAtStart(ctx context.Context, c *config.Config, s oldSystem, 
 	if err := a.Tables.WriteMeta(ctx, s.meta, imported{At: a.now().UTC()}); err != nil {
 		return err
 	}
-	r, err := a.importFrom(ctx, s, src, maxStartUsage)
+	var r *importer.Report
+	err := a.audited(ctx, "store.import", audit.ActorEnvironment, func(ctx context.Context) (err error) {
+		r, err = a.importFrom(ctx, s, src, maxStartUsage)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("import of the older system's tables: %w. It goes on at the next start", err)
 	}
@@ -112,12 +117,21 @@ func (a *App) importAtStart(ctx context.Context, c *config.Config, s oldSystem, 
 
 // ImportQccPlus imports the older gateway's database; see importer.QccPlus.
 func (a *App) ImportQccPlus(ctx context.Context, src importer.Source) (*importer.Report, error) {
-	return a.importFrom(ctx, qccPlus(), src, 0)
+	return a.importByHand(ctx, qccPlus(), src)
 }
 
 // ImportAmq2API imports the older account pool's database; see importer.Amq2API.
 func (a *App) ImportAmq2API(ctx context.Context, src importer.Source) (*importer.Report, error) {
-	return a.importFrom(ctx, amq2API(), src, 0)
+	return a.importByHand(ctx, amq2API(), src)
+}
+
+// importByHand is the import of a command.
+func (a *App) importByHand(ctx context.Context, s oldSystem, src importer.Source) (r *importer.Report, err error) {
+	err = a.audited(ctx, "store.import", audit.ActorControl, func(ctx context.Context) error {
+		r, err = a.importFrom(ctx, s, src, 0)
+		return err
+	})
+	return r, err
 }
 
 func (a *App) importFrom(ctx context.Context, s oldSystem, src importer.Source, maxUsage int) (*importer.Report, error) {

@@ -55,7 +55,7 @@ func TestFirstStartOnOldTables(t *testing.T) {
 	old := i.withOld(path, oldTables)
 	start := func() *boot.App {
 		t.Helper()
-		app, err := boot.Open(t.Context(), boot.Options{Config: i.config("STORE_URL", "sqlite:"+path), Openers: i.open, Old: old, Log: slog.New(slog.DiscardHandler)})
+		app, err := boot.Open(t.Context(), boot.Options{Part: boot.Everything(), Config: i.config("STORE_URL", "sqlite:"+path), Openers: i.open, Old: old, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,11 +3,14 @@ package boot
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
 	"time"
 
+	"sluice"
+	"sluice/shared/release"
 	"sluice/shared/store"
 	"sluice/shared/web"
 )
@@ -31,7 +34,7 @@ const countsFor = 5 * time.Second
 
 func (o *ops) serve(w http.ResponseWriter, r *http.Request) bool {
 	switch r.URL.Path {
-	case "/", "/health", "/livez", "/readyz", "/version":
+	case "/", "/health", "/livez", "/readyz", "/version", "/changelog":
 	default:
 		return false
 	}
@@ -47,7 +50,13 @@ func (o *ops) serve(w http.ResponseWriter, r *http.Request) bool {
 		}
 		reply(w, r, http.StatusOK, map[string]any{"name": "sluice", "version": o.version})
 	case "/version":
-		reply(w, r, http.StatusOK, map[string]any{"version": o.version})
+		reply(w, r, http.StatusOK, versionOf(o.version, release.Read()))
+	case "/changelog":
+		w.Header().Set("Content-Type", "text/markdown; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		if r.Method != http.MethodHead {
+			_, _ = io.WriteString(w, sluice.Changelog())
+		}
 	case "/livez":
 		reply(w, r, http.StatusOK, map[string]any{"status": "alive"})
 	case "/readyz":
@@ -56,6 +65,23 @@ func (o *ops) serve(w http.ResponseWriter, r *http.Request) bool {
 		o.health(w, r)
 	}
 	return true
+}
+
+// versionView is which program this is, with the names of the older gateway. What is not known is empty.
+type versionView struct {
+	Version string `json:"version"`
+	Commit  string `json:"git_commit"`
+	Built   string `json:"build_date"`         // RFC 3339
+	Beijing string `json:"build_date_beijing"` // the same, "2006-01-02 15:04:05" eight hours ahead of UTC
+	Go      string `json:"go_version"`
+}
+
+func versionOf(version string, i release.Info) versionView {
+	v := versionView{Version: version, Commit: i.Commit, Go: i.Go}
+	if !i.Date.IsZero() {
+		v.Built, v.Beijing = i.Date.Format(time.RFC3339), i.Date.Add(8*time.Hour).Format(time.DateTime)
+	}
+	return v
 }
 
 func (o *ops) ready(w http.ResponseWriter, r *http.Request) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +37,18 @@ func TestProbes(t *testing.T) {
 		if a := g.Want(200, "HEAD", p, "", far...); len(a.Body) != 0 {
 			t.Errorf("HEAD %s has a body", p)
 		}
+	}
+	v := g.Want(200, "GET", "/version", "", far...).JSON()
+	for _, f := range []string{"version", "git_commit", "build_date", "build_date_beijing", "go_version"} {
+		if _, ok := v[f].(string); !ok || v["version"] != "test" || v["go_version"] != runtime.Version() {
+			t.Errorf("/version: %s is missing or wrong: %v", f, v)
+		}
+	}
+	if a := g.Want(200, "GET", "/changelog", "", far...); a.Header.Get("Content-Type") != "text/markdown; charset=utf-8" || !strings.HasPrefix(string(a.Body), "# Changelog") {
+		t.Errorf("/changelog: %v %.40s", a.Header, a.Body)
+	}
+	if a := g.Want(200, "HEAD", "/changelog", "", far...); len(a.Body) != 0 {
+		t.Error("HEAD /changelog has a body")
 	}
 	for _, p := range []string{"/health", "/readyz"} {
 		if a := g.Call("POST", p, "{}"); a.Status < 400 {
@@ -128,7 +141,7 @@ func TestOpenFailures(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = boot.Open(t.Context(), boot.Options{Config: conf, Log: logging.Discard(), Openers: map[string]boot.Opener{
+		_, err = boot.Open(t.Context(), boot.Options{Part: boot.Everything(), Config: conf, Log: logging.Discard(), Openers: map[string]boot.Opener{
 			"bad": func(context.Context, core.Secret, *slog.Logger) (boot.Opened, error) { return boot.Opened{}, errAway }}})
 		if err == nil || !strings.HasPrefix(err.Error(), c.want) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v; want an error that begins with %q and hides the rest", c.reason, err, c.want)

@@ -28,7 +28,7 @@ type pool struct {
 	asked map[string]time.Time // node -> when its quota was asked for
 }
 
-func newPool(a *App, c *config.Config, leases store.Leases) *pool {
+func newPool(a *App, c *config.Config, leases store.Leases, m Metrics) *pool {
 	o := amazonq.Options{Transports: a.transports, Endpoint: c.AmazonQEndpoint, TokenEndpoint: c.AmazonQTokenEndpoint, Now: a.now}
 	p := &pool{a: a, login: amazonq.NewLogin(o), asked: map[string]time.Time{}}
 	p.vault = tokens.New(tokens.Options{Tables: a.Tables, Leases: leases, Box: a.Box, Now: a.now, Log: a.log,
@@ -37,7 +37,11 @@ func newPool(a *App, c *config.Config, leases store.Leases) *pool {
 			if err != nil {
 				return upstream.Grant{}, &upstream.Error{Failure: upstream.Failure{Class: upstream.Credential, Reason: err.Error()}}
 			}
-			return p.login.Refresh(ctx, cred, refresh)
+			g, err := p.login.Refresh(ctx, cred, refresh)
+			if m != nil {
+				m.TokenRefresh(core.KindAmazonQ, refreshed(err))
+			}
+			return g, err
 		},
 		Origin: origin,
 		Static: func(credential core.Secret) (core.Secret, bool) {
@@ -47,6 +51,17 @@ func newPool(a *App, c *config.Config, leases store.Leases) *pool {
 	o.Tokens = p.vault
 	p.client = amazonq.New(o)
 	return p
+}
+
+// refreshed is what metrics call the outcome of a token refresh.
+func refreshed(err error) string {
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.Is(err, upstream.ErrInvalidGrant):
+		return "login_needed"
+	}
+	return "failed"
 }
 
 // origin is what of a credential its access tokens come from. An edit of the rest, such as the region, must not void the

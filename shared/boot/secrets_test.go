@@ -26,7 +26,7 @@ func openFile(t *testing.T, path string, env map[string]string) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	app, err := boot.Open(t.Context(), boot.Options{Config: c, Log: logging.Discard(), Openers: map[string]boot.Opener{
+	app, err := boot.Open(t.Context(), boot.Options{Part: boot.Everything(), Config: c, Log: logging.Discard(), Openers: map[string]boot.Opener{
 		"memory": func(ctx context.Context, _ core.Secret, log *slog.Logger) (boot.Opened, error) {
 			s, err := sqlite.Open(ctx, path, sqlite.Options{Logger: log})
 			return boot.Opened{Store: s, File: path, Where: path}, err

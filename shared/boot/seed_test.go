@@ -244,7 +244,7 @@ func TestInstancesStartingAtOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range apps {
 			wg.Go(func() {
-				app, err := boot.Open(t.Context(), boot.Options{Config: c, Openers: open, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+				app, err := boot.Open(t.Context(), boot.Options{Part: boot.Everything(), Config: c, Openers: open, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 				if err != nil {
 					t.Error(err)
 				}

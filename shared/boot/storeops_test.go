@@ -71,7 +71,7 @@ func (i *installation) config(more ...string) *config.Config {
 
 func (i *installation) start(url string) (*boot.App, error) {
 	i.t.Helper()
-	return boot.Open(context.Background(), boot.Options{Config: i.config("STORE_URL", url), Openers: i.open, Log: slog.New(slog.DiscardHandler)})
+	return boot.Open(context.Background(), boot.Options{Part: boot.Everything(), Config: i.config("STORE_URL", url), Openers: i.open, Log: slog.New(slog.DiscardHandler)})
 }
 
 // serves asks a gateway on the store, and ends it.
@@ -202,7 +202,7 @@ func TestCheckStore(t *testing.T) {
 	i := newInstallation(t)
 	path := filepath.Join(t.TempDir(), "s.db")
 	check := func(url string, more ...string) (*boot.Checked, error) {
-		return boot.CheckStore(t.Context(), boot.Options{Config: i.config(append(more, "STORE_URL", url)...), Openers: i.open, Log: slog.New(slog.DiscardHandler)})
+		return boot.CheckStore(t.Context(), boot.Options{Part: boot.Everything(), Config: i.config(append(more, "STORE_URL", url)...), Openers: i.open, Log: slog.New(slog.DiscardHandler)})
 	}
 	r, err := check("sqlite:" + path)
 	if err != nil || !strings.HasPrefix(r.Keyring, "none yet") {

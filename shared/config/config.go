@@ -3,6 +3,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -12,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/caarlos0/env/v11"
 
@@ -56,6 +56,9 @@ type Config struct {
 	AmazonQEndpoint      string      `env:"AMAZONQ_API_ENDPOINT"`   // of all amazonq nodes without an address of their own
 	AmazonQTokenEndpoint string      `env:"AMAZONQ_TOKEN_ENDPOINT"` // likewise
 
+	AWSRegion        string `env:"AWS_REGION"` // of the machine; Lambda sets it
+	AWSDefaultRegion string `env:"AWS_DEFAULT_REGION"`
+
 	RetryMax       int `env:"PROXY_RETRY_MAX" envDefault:"3"`            // tries on one node
 	FailThreshold  int `env:"PROXY_FAIL_THRESHOLD" envDefault:"3"`       // counted failures in a row
 	HealthInterval int `env:"PROXY_HEALTH_INTERVAL_SEC" envDefault:"30"` // seconds until a failed node is tried again
@@ -85,10 +88,30 @@ type Config struct {
 	LogLevel  string `env:"LOG_LEVEL" envDefault:"info"`
 	LogFormat string `env:"LOG_FORMAT" envDefault:"text"`
 	AccessLog bool   `env:"ACCESS_LOG" envDefault:"true"`
+	// share of requests without an error that the access log has, 0 to 1
+	AccessSample float64 `env:"ACCESS_LOG_SAMPLE" envDefault:"1"`
+
+	KeepRecords int `env:"USAGE_RECORDS_DAYS" envDefault:"30"` // days that a request's record is kept; 0: for ever
+	KeepHours   int `env:"USAGE_HOURS_DAYS" envDefault:"90"`   // likewise hourly sums
+	KeepDays    int `env:"USAGE_DAYS_DAYS" envDefault:"1095"`  // and daily ones
+
+	AuditDays int `env:"AUDIT_DAYS" envDefault:"365"` // days that an entry of the audit log is kept
+
+	MetricsEMF  bool   `env:"METRICS_EMF" envDefault:"true"` // functions write metrics for CloudWatch into their log
+	MetricsAddr string `env:"METRICS_ADDR"`                  // host:port that serves /metrics without a key; empty: the main port does, with an admin key
+
+	Traces Traces `env:"-"` // OTEL_*; filled by Parse
+
+	CaptureURL string `env:"CAPTURE_URL"` // where bodies of accounts go that are captured: file:DIR or s3://BUCKET/PREFIX?region=R; empty: none are
 
 	// Warnings are for the log: unknown names, beaten settings. Filled by Parse.
 	Warnings []string `env:"-"`
+	// Variables are all settings as administrators may see them. Filled by Parse.
+	Variables []Variable `env:"-"`
 }
+
+// MachineRegion is the AWS region of the machine as AWS's SDKs find it: AWS_REGION, else AWS_DEFAULT_REGION.
+func (c *Config) MachineRegion() string { return cmp.Or(c.AWSRegion, c.AWSDefaultRegion) }
 
 // AllowPrivate is UPSTREAM_ALLOW_PRIVATE: "true" lets every private and loopback address through, a list of CIDRs those.
 type AllowPrivate struct {
@@ -173,8 +196,10 @@ func Parse(environ map[string]string) (*Config, error) {
 			problems = append(problems, p)
 		}
 	}
+	problems = append(problems, c.traces(set)...)
 	c.Warnings = append(c.Warnings, unknownNames(set)...)
 	c.beaten()
+	c.Variables = Variables(set)
 	if len(problems) > 0 {
 		slices.Sort(problems)
 		return nil, errors.New(strings.Join(problems, "\n"))
@@ -234,6 +259,10 @@ func (c *Config) check() []string {
 	between("PROXY_FAIL_THRESHOLD", c.FailThreshold, 1, 100)
 	between("PROXY_HEALTH_INTERVAL_SEC", c.HealthInterval, 1, 3600)
 	between("HEALTH_ALL_INTERVAL_MIN", c.SweepInterval, 0, 1440)
+	between("USAGE_RECORDS_DAYS", c.KeepRecords, 0, 36500)
+	between("USAGE_HOURS_DAYS", c.KeepHours, 0, 36500)
+	between("USAGE_DAYS_DAYS", c.KeepDays, 0, 36500)
+	between("AUDIT_DAYS", c.AuditDays, 1, 36500)
 	between("WARMUP_ATTEMPTS", c.WarmupAttempts, 1, 10)
 	between("WARMUP_TIMEOUT_MS", c.WarmupTimeout, 100, 60_000)
 	between("WARMUP_REQUIRED_SUCCESS", c.WarmupRequired, 1, 10)
@@ -247,6 +276,9 @@ func (c *Config) check() []string {
 	if !(c.MaxErrorRate >= 0 && c.MaxErrorRate <= 1) { // and no NaN
 		bad("AFFINITY_MAX_ERROR_RATE", "is not between 0 and 1")
 	}
+	if !(c.AccessSample >= 0 && c.AccessSample <= 1) {
+		bad("ACCESS_LOG_SAMPLE", "is not between 0 and 1")
+	}
 	if c.MaxBodyBytes < 1024 {
 		bad("MAX_BODY_BYTES", "must be at least 1024")
 	}
@@ -255,6 +287,9 @@ func (c *Config) check() []string {
 	}
 	if !slices.Contains([]string{"closed", "open"}, c.StoreOutage) {
 		bad("STORE_OUTAGE", fmt.Sprintf("%q is neither closed nor open", c.StoreOutage))
+	}
+	if u := c.CaptureURL; u != "" && !strings.HasPrefix(u, "file:") && !strings.HasPrefix(u, "s3://") { // boot judges the rest
+		bad("CAPTURE_URL", "is neither file:DIR nor s3://BUCKET/PREFIX?region=REGION")
 	}
 	if c.SpoolMax < 64<<10 {
 		bad("STORE_SPOOL_MAX_BYTES", "must be at least 65536")
@@ -318,58 +353,6 @@ func (c *Config) check() []string {
 	return out
 }
 
-// CheckName refuses names of accounts and nodes that cannot be shown on one line. The empty one is fine.
-func CheckName(s string) error {
-	if len(s) > 100 {
-		return errors.New("must have at most 100 bytes")
-	}
-	for _, r := range s {
-		if unicode.IsControl(r) || r == unicode.ReplacementChar || r == '\u2028' || r == '\u2029' {
-			return errors.New("must not hold control characters")
-		}
-	}
-	return nil
-}
-
-// CheckKey refuses credentials that cannot travel in a header or that look like one of ours but are mistyped.
-func CheckKey(k string) error {
-	for _, r := range k {
-		if r <= ' ' || r > '~' {
-			return errors.New("must hold only visible ASCII characters, no spaces")
-		}
-	}
-	if len(k) > 512 {
-		return errors.New("is longer than 512 characters")
-	}
-	if !seal.WellFormed(k) {
-		return errors.New("begins with " + seal.KeyPrefix + " but its checksum is wrong: it was mistyped or cut")
-	}
-	return nil
-}
-
-// CheckURL accepts absolute http and https URLs without credentials, query or fragment.
-func CheckURL(s string) error {
-	u, err := url.Parse(s)
-	switch {
-	case err != nil || u.Host == "" || u.Hostname() == "":
-		return errors.New("is no URL such as https://api.anthropic.com")
-	case u.Scheme != "http" && u.Scheme != "https":
-		return errors.New("must begin with https:// or http://")
-	case !validPort(u.Port()):
-		return errors.New("has a port that is not between 1 and 65535")
-	case u.User != nil:
-		return errors.New("must not hold a user name or password")
-	case u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
-		return errors.New("must not hold a query or fragment")
-	}
-	return nil
-}
-
-func validPort(s string) bool {
-	n, err := strconv.Atoi(s)
-	return s == "" || err == nil && n >= 1 && n <= 65535
-}
-
 // beaten notes which of the three names for the store lost.
 func (c *Config) beaten() {
 	lost := func(name, by string) {
@@ -420,7 +403,7 @@ func (c *Config) AdminKey() core.Secret {
 
 // unknownNames warns of SLUICE_* names that nothing reads.
 func unknownNames(set map[string]string) []string {
-	var known []string
+	known := []string{"SLUICE_URL", "SLUICE_ADMIN_KEY"} // of commands: which gateway they call, see package cli
 	t := reflect.TypeFor[Config]()
 	for i := range t.NumField() {
 		if n := t.Field(i).Tag.Get("env"); n != "" && n != "-" {

@@ -97,6 +97,8 @@ func TestUnknownNamesAreWarnedAbout(t *testing.T) {
 		"SLUICE_SERVICE_HOST":      "10.0.0.1",              // likewise
 		"SLUICE_PORT_8000_TCP":     "tcp://10.0.0.1:8000",   // likewise
 		"SLUICE_REDIS_SERVICE_URL": "x",                     // a service called sluice-redis
+		"SLUICE_URL":               "https://gw.example",    // for commands
+		"SLUICE_ADMIN_KEY":         "x",                     // likewise
 		"HOME":                     "/root", "PATH": "/bin", // not ours
 	})
 	if err != nil {

@@ -23,6 +23,7 @@ type Account struct {
 	FailLimit    int               `json:"fail_limit,omitempty"`          // counted failures in a row; 0: the gateway's default
 	HealthSec    int               `json:"health_interval_sec,omitempty"` // seconds between trials of a failed node; 0: default
 	ResponseDays int               `json:"response_days,omitempty"`       // that conversations of Responses clients are kept; 0: they are not
+	Capture      Capture           `json:"capture,omitzero"`
 	CreatedAt    time.Time         `json:"created_at"`
 	UpdatedAt    time.Time         `json:"updated_at"`
 }

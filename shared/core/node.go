@@ -23,6 +23,7 @@ const (
 	DialectOpenAIResponses Dialect = "openai-responses"
 	DialectAmazonQ         Dialect = "amazonq"
 	DialectBedrockInvoke   Dialect = "bedrock-invoke"
+	DialectBedrockConverse Dialect = "bedrock-converse"
 )
 
 // Node is one upstream of an account.
@@ -42,8 +43,8 @@ type Node struct {
 	Operator     bool              `json:"operator,omitempty"`    // base URL set by environment: exempt from the address guard
 	Wire         string            `json:"wire,omitempty"`        // openai nodes: chat, responses or both; empty: chat
 	AuthHeader   string            `json:"auth_header,omitempty"` // header that carries the credential as it is; empty: Authorization: Bearer
-	API          string            `json:"api,omitempty"`         // amazonq nodes: q or kiro, the service's two sets of hosts; empty: q
-	Region       string            `json:"region,omitempty"`      // amazonq nodes: of the hosts; empty: the profile's, else us-east-1
+	API          string            `json:"api,omitempty"`         // amazonq nodes: q or kiro, the service's two sets of hosts; empty: q. bedrock nodes: messages, invoke or converse; empty: messages
+	Region       string            `json:"region,omitempty"`      // of the hosts; empty: amazonq nodes have the profile's, else us-east-1; bedrock nodes that of the base URL
 	Profile      string            `json:"profile_arn,omitempty"` // amazonq nodes; empty: the service chooses
 	Notes        string            `json:"notes,omitempty"`       // the operator's own
 	HealthMethod string            `json:"health_check_method,omitempty"`

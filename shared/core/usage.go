@@ -48,6 +48,24 @@ type Settlement struct {
 	EndedAt      time.Time `json:"ended_at"`                // decides the hour that the record counts in
 	FirstByteMS  int64     `json:"first_byte_ms,omitempty"` // from start to the first content sent; 0: none was sent
 	StreamMillis int64     `json:"stream_ms,omitempty"`     // from the first content to the end
+
+	// What else the price depends on, as the upstream told it.
+	Fast     bool   `json:"fast,omitempty"`     // answered in fast mode, or at OpenAI's tier "priority"
+	Geo      string `json:"geo,omitempty"`      // where it was answered, as the upstream names it; empty: anywhere
+	Searches int64  `json:"searches,omitempty"` // of the web, by the upstream's own tool
+
+	// Tries are the attempts, where there was more than one or the only one failed: at most 8.
+	Tries []Try `json:"tries,omitempty"`
+}
+
+// Try is one attempt at a node.
+type Try struct {
+	Node    string `json:"node"`             // id
+	Name    string `json:"name,omitempty"`   // as it was then
+	Status  int    `json:"status,omitempty"` // HTTP status of the upstream; 0: it sent none
+	Reason  string `json:"reason,omitempty"` // why it was given up; empty: it answered
+	StartMS int64  `json:"start_ms"`         // from the request's start
+	TookMS  int64  `json:"took_ms"`
 }
 
 // Success reports whether the client got a whole answer.
@@ -58,8 +76,8 @@ func (s *Settlement) TotalMS() int64 { return s.EndedAt.Sub(s.StartedAt).Millise
 
 // UsageSum is a sum over settlements: of one group when Group is set, else of all.
 type UsageSum struct {
-	Group       string    `json:"group,omitempty"` // value of what was grouped by
-	Hour        time.Time `json:"hour,omitzero"`   // set when grouped by hour: its start, UTC
+	Group       string    `json:"group,omitempty"` // value of what was grouped by: of a day 2026-03-14, of a month 2026-03
+	Hour        time.Time `json:"hour,omitzero"`   // set when grouped by hour, day or month: its start, UTC
 	Requests    int64     `json:"requests"`
 	Success     int64     `json:"success"`
 	Estimated   int64     `json:"estimated"` // requests whose tokens are estimates
@@ -72,4 +90,11 @@ type UsageSum struct {
 	TotalMS     int64     `json:"total_ms"`  // sum
 	CostUSD     int64     `json:"cost_usd_micros"`
 	Unpriced    int64     `json:"unpriced"` // requests that CostUSD lacks because their tokens have no price
+
+	// The times of which FirstByteMS and TotalMS are the sums, each within 5 %. They count fewer than FirstBytes and
+	// Requests, or none, where a program wrote the sum that knew no sketches.
+	FirstByte Sketch `json:"first_byte,omitzero"`
+	Total     Sketch `json:"total,omitzero"`
+
+	Others int64 `json:"others,omitempty"` // of the last sum by session or agent: how many groups it is of, all that have no sum of their own
 }

@@ -11,6 +11,7 @@ import (
 	"sluice/shared/core"
 	"sluice/shared/directory"
 	"sluice/shared/seal"
+	"sluice/shared/seal/sealtest"
 	"sluice/shared/store"
 	"sluice/shared/store/memory"
 )
@@ -55,13 +56,7 @@ func newRig(t *testing.T, edits ...func(*directory.Options)) *rig {
 	r := &rig{t: t, docs: &counting{Store: memory.New()}, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	clock := func() time.Time { return r.now }
 	r.tables = store.NewTables(r.docs, clock)
-	master, err := seal.ParseLocalKey(seal.NewLocalKey())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, r.box, err = seal.NewKeyring(t.Context(), master); err != nil {
-		t.Fatal(err)
-	}
+	r.box = sealtest.Box(t)
 	o := directory.Options{Tables: r.tables, Generations: r.docs, Box: r.box, AdminKey: core.NewSecret("operator-key"),
 		Published: []string{"admin", "default-proxy-key"}, Now: clock}
 	for _, e := range edits {

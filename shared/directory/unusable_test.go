@@ -6,21 +6,14 @@ import (
 
 	"sluice/shared/core"
 	"sluice/shared/directory"
-	"sluice/shared/seal"
+	"sluice/shared/seal/sealtest"
 	"sluice/shared/store"
 	"sluice/shared/store/memory"
 )
 
 // TestAnUnusableCopyIsReadAgain: a key that is usable again must not stay refused until the process ends.
 func TestAnUnusableCopyIsReadAgain(t *testing.T) {
-	m, err := seal.ParseLocalKey(seal.NewLocalKey())
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, box, err := seal.NewKeyring(t.Context(), m)
-	if err != nil {
-		t.Fatal(err)
-	}
+	box := sealtest.Box(t)
 	s := memory.New()
 	tabs := store.NewTables(s, time.Now)
 	d := directory.New(directory.Options{Tables: tabs, Generations: s, Box: box, Now: time.Now})

@@ -195,6 +195,8 @@ func intern(name []byte) string {
 		return "reasoningContentEvent"
 	case "toolUseEvent":
 		return "toolUseEvent"
+	case "contentBlockDelta":
+		return "contentBlockDelta"
 	case "chunk":
 		return "chunk"
 	}

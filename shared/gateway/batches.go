@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"strconv"
 	"strings"
+	"time"
 
 	"sluice/shared/core"
 	"sluice/shared/pricing"
@@ -72,7 +73,9 @@ const maxResultLine = 32 << 20
 // batchMeter adds up what the results of a batch used, by model, while they pass: one JSON object a line.
 type batchMeter struct {
 	line   []byte
-	models map[string]core.Tokens
+	models map[string]*batchSum
+	list   *pricing.List
+	now    time.Time
 }
 
 // write takes the next bytes. A nil meter takes nothing.
@@ -99,11 +102,17 @@ func (m *batchMeter) flush() {
 		var one anthropic.Meter
 		one.Message(msg.Raw())
 		t, estimated := one.Result()
-		if !estimated && len(one.Model) <= 256 {
-			if m.models == nil {
-				m.models = make(map[string]core.Tokens)
+		if (one.Model != "" || !estimated) && len(one.Model) <= 256 {
+			s := m.models[one.Model]
+			if s == nil {
+				if m.models == nil {
+					m.models = make(map[string]*batchSum)
+				}
+				s = &batchSum{}
+				m.models[one.Model] = s
 			}
-			m.models[one.Model] = m.models[one.Model].Add(t)
+			s.add(&one, t, m.list, m.now)
+			s.guessed = s.guessed || estimated
 		}
 	}
 	m.line = m.line[:0]
@@ -128,12 +137,13 @@ func (x *exchange) settleBatch(m *batchMeter) {
 	m.flush()
 	id, _, _ := strings.Cut(strings.TrimPrefix(x.path, batchesPath+"/"), "/")
 	now := x.g.o.Now().UTC()
-	for model, tokens := range m.models {
+	for model, sum := range m.models {
 		rec := core.Settlement{RequestID: batchRecordID(x.key.Account, id, model), Account: x.key.Account, Key: x.key.ID, Node: x.rec.Node,
 			NodeName: x.rec.NodeName, Endpoint: batchUsage, Dialect: core.DialectAnthropic, Model: model, ServedModel: model, Status: 200, Attempts: 1,
-			Tokens: tokens, StartedAt: now, EndedAt: now}
-		cost, priced := x.g.o.Prices.CostOf(pricing.Use{Model: model, Kind: core.KindAnthropic, Tokens: tokens, At: now, Batch: true})
-		rec.CostUSD, rec.Unpriced = cost, !priced
+			Tokens: sum.Tokens, Estimated: sum.guessed, Searches: sum.searches, StartedAt: now, EndedAt: now}
+		if rec.Unpriced = sum.unpriced; !rec.Unpriced {
+			rec.CostUSD = sum.cost
+		}
 		// budgets pay for it; tokens a minute were not what the batch was bound by
 		err := x.g.o.Admission.Settle(detached(x.r), store.SettleRequest{ID: rec.RequestID, Account: rec.Account, Now: now, Zone: x.g.s.Zone,
 			Subjects: x.subjectList(), Used: store.Amount{USD: rec.CostUSD}, Record: rec})

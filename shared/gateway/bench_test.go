@@ -32,7 +32,7 @@ func (s *still) Classify(status int, h http.Header, _ []byte) upstream.Failure {
 }
 
 type pieces struct {
-	r *bytes.Reader
+	r io.Reader
 	n int
 }
 

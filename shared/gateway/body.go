@@ -182,11 +182,11 @@ func (b *body) lent() bool { return b.class+smallestBody > unlentBody }
 
 // reader returns a reader over parts, which lie in the body's buffer or outlive it. It holds a lent buffer until closed.
 // Small bodies come as a type that net/http knows to be in memory: only then does it send head and body in one write.
-func (b *body) reader(parts [5][]byte) io.ReadCloser {
+func (b *body) reader(parts [][]byte) io.ReadCloser {
 	if !b.lent() {
 		whole := parts[0]
-		if len(parts[2]) > 0 {
-			whole = slices.Concat(parts[:]...)
+		if len(parts) > 1 {
+			whole = slices.Concat(parts...)
 		}
 		return io.NopCloser(bytes.NewReader(whole))
 	}
@@ -199,8 +199,8 @@ func (b *body) reader(parts [5][]byte) io.ReadCloser {
 type bodyReader struct {
 	mu    sync.Mutex // the transport closes from another goroutine than it reads from
 	b     *body
-	parts [5][]byte
-	i     int
+	parts [][]byte // shared, read only
+	i, at int
 }
 
 func (r *bodyReader) Read(p []byte) (int, error) {
@@ -209,16 +209,39 @@ func (r *bodyReader) Read(p []byte) (int, error) {
 	if r.b == nil {
 		return 0, http.ErrBodyReadAfterClose
 	}
-	for r.i < len(r.parts) {
-		if len(r.parts[r.i]) == 0 {
-			r.i++
-			continue
+	n := 0
+	for n < len(p) && r.i < len(r.parts) {
+		more := copy(p[n:], r.parts[r.i][r.at:])
+		n += more
+		if r.at += more; r.at == len(r.parts[r.i]) {
+			r.i, r.at = r.i+1, 0
 		}
-		n := copy(p, r.parts[r.i])
-		r.parts[r.i] = r.parts[r.i][n:]
-		return n, nil
 	}
-	return 0, io.EOF
+	if n == 0 && len(p) > 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// WriteTo implements io.WriterTo: what only looks at the body, such as a hash, needs no copy of it. The buffer stays as long as
+// that takes, also when the reader is closed meanwhile.
+func (r *bodyReader) WriteTo(w io.Writer) (n int64, err error) {
+	r.mu.Lock()
+	if r.b == nil {
+		r.mu.Unlock()
+		return 0, http.ErrBodyReadAfterClose
+	}
+	b, parts, i, at := r.b, r.parts, r.i, r.at
+	b.refs.Add(1)
+	defer b.release()
+	r.i, r.at = len(parts), 0
+	r.mu.Unlock()
+	for ; i < len(parts) && err == nil; i, at = i+1, 0 {
+		var wrote int
+		wrote, err = w.Write(parts[i][at:])
+		n += int64(wrote)
+	}
+	return n, err
 }
 
 func (r *bodyReader) Close() error {
@@ -227,7 +250,7 @@ func (r *bodyReader) Close() error {
 	if r.b != nil {
 		r.b.release()
 		r.b = nil
-		r.parts = [5][]byte{}
+		r.parts = nil
 	}
 	return nil
 }

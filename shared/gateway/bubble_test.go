@@ -22,6 +22,7 @@ import (
 	"sluice/shared/gateway"
 	"sluice/shared/health"
 	"sluice/shared/seal"
+	"sluice/shared/seal/sealtest"
 	"sluice/shared/store"
 	"sluice/shared/store/memory"
 	"sluice/shared/upstream"
@@ -39,6 +40,7 @@ type bubble struct {
 	handler http.Handler
 	drain   *web.Drain
 	events  *events
+	o       gateway.Options
 }
 
 func newBubble(t testing.TB, s gateway.Settings, nodes ...string) *bubble {
@@ -55,13 +57,7 @@ func newBubbleWith(t testing.TB, s gateway.Settings, up upstream.Client, nodes .
 	log := slog.New(slog.DiscardHandler)
 	b := &bubble{t: t, store: memory.New(), drain: &web.Drain{}, events: &events{}}
 	b.tables = store.NewTables(b.store, time.Now)
-	master, err := seal.ParseLocalKey(seal.NewLocalKey())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, b.box, err = seal.NewKeyring(ctx, master); err != nil {
-		t.Fatal(err)
-	}
+	b.box = sealtest.Box(t)
 	if _, err := b.tables.Accounts.Create(ctx, core.Account{ID: core.DefaultAccount, Name: "default"}); err != nil {
 		t.Fatal(err)
 	}
@@ -70,10 +66,16 @@ func newBubbleWith(t testing.TB, s gateway.Settings, up upstream.Client, nodes .
 		b.node(strconv.Itoa(i+1), name, i+1)
 	}
 	dir := directory.New(directory.Options{Tables: b.tables, Generations: b.store, Box: b.box, Now: time.Now})
-	gw := gateway.New(gateway.Options{Settings: s, Directory: dir, Health: health.New(health.Options{States: b.tables.States, Log: log}), Admission: b.store, Tables: b.tables,
-		Upstreams: map[core.Kind]upstream.Client{core.KindAnthropic: up}, Log: log, Now: time.Now, Events: b.events})
-	b.handler = web.Wrap(gw, web.Options{Log: log, Error: gateway.WriteError, Draining: b.drain})
+	b.o = gateway.Options{Settings: s, Directory: dir, Health: health.New(health.Options{States: b.tables.States, Log: log}), Admission: b.store, Tables: b.tables,
+		Upstreams: map[core.Kind]upstream.Client{core.KindAnthropic: up}, Log: log, Now: time.Now, Events: b.events}
+	b.count(nil)
 	return b
+}
+
+// count makes the gateway anew, with metrics.
+func (b *bubble) count(m gateway.Metrics) {
+	b.o.Metrics = m
+	b.handler = web.Wrap(gateway.New(b.o), web.Options{Log: b.o.Log, Error: gateway.WriteError, Draining: b.drain})
 }
 
 func (b *bubble) key(id, credential string, l core.Limits) {
@@ -230,6 +232,9 @@ func (c *client) block() error {
 func (c *client) FlushError() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.status == 0 { // as net/http has it
+		c.status, c.sent = http.StatusOK, c.header.Clone()
+	}
 	c.flushed = len(c.writes)
 	return nil
 }

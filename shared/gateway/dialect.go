@@ -29,7 +29,6 @@ type dialect struct {
 	name     core.Dialect
 	path     string // of its endpoint
 	media    string // content type of its streams
-	lateIn   bool   // an answer tells the input's tokens at its end, or never
 	newBatch func(io.Reader) batches
 	modelID  func(string) string // the upstream's spelling of a model's name; nil: as it is
 }
@@ -46,10 +45,10 @@ func newSSE(r io.Reader) batches    { return sse.NewReader(r, maxEvent) }
 func newFrames(r io.Reader) batches { return eventstream.NewReader(r, maxFrame) }
 
 var (
-	dialectAnthropic = &dialect{front: anthropic.Codec{}, Back: anthropic.Codec{}, name: core.DialectAnthropic, path: "/v1/messages", media: mediaSSE, newBatch: newSSE}
-	dialectChat      = &dialect{front: openaichat.Codec{}, Back: openaichat.Codec{}, name: core.DialectOpenAIChat, path: "/v1/chat/completions", media: mediaSSE, newBatch: newSSE, lateIn: true}
-	dialectResponses = &dialect{front: responses.Codec{}, Back: responses.Codec{}, name: core.DialectOpenAIResponses, path: "/v1/responses", media: mediaSSE, newBatch: newSSE, lateIn: true}
-	dialectAmazonQ   = &dialect{Back: amazonq.Codec{}, name: core.DialectAmazonQ, path: "/", media: mediaFrames, newBatch: newFrames, lateIn: true, modelID: amazonq.ModelID}
+	dialectAnthropic = &dialect{front: anthropic.Codec{}, Back: anthropic.Codec{}, name: core.DialectAnthropic, path: pathMessages, media: mediaSSE, newBatch: newSSE}
+	dialectChat      = &dialect{front: openaichat.Codec{}, Back: openaichat.Codec{}, name: core.DialectOpenAIChat, path: pathChat, media: mediaSSE, newBatch: newSSE}
+	dialectResponses = &dialect{front: responses.Codec{}, Back: responses.Codec{}, name: core.DialectOpenAIResponses, path: pathResponses, media: mediaSSE, newBatch: newSSE}
+	dialectAmazonQ   = &dialect{Back: amazonq.Codec{}, name: core.DialectAmazonQ, path: "/", media: mediaFrames, newBatch: newFrames, modelID: amazonq.ModelID}
 )
 
 func (d *dialect) openAI() bool { return d == dialectChat || d == dialectResponses }
@@ -60,34 +59,57 @@ const (
 	prefixOpenAI    = "/openai"
 )
 
-// trimPrefix removes one of the prefixes from an escaped path and names its dialect, nil when there is none.
-func trimPrefix(path string) (string, *dialect) {
+// trimPrefix removes one of the prefixes from an escaped path and names its dialect, empty when there is none.
+func trimPrefix(path string) (string, core.Dialect) {
 	for _, p := range [...]struct {
 		prefix string
-		d      *dialect
-	}{{prefixAnthropic, dialectAnthropic}, {prefixOpenAI, dialectChat}} {
+		d      core.Dialect
+	}{{prefixAnthropic, core.DialectAnthropic}, {prefixOpenAI, core.DialectOpenAIChat}, {prefixBedrock, core.DialectBedrockInvoke}} {
 		if rest, ok := strings.CutPrefix(path, p.prefix); ok && (rest == "" || rest[0] == '/') {
 			return rest, p.d
 		}
 	}
-	return path, nil
+	return path, ""
 }
 
-// dialectOf is the dialect in which a request is answered, also when no endpoint takes it.
-func dialectOf(r *http.Request) *dialect {
+// The paths of the dialects' endpoints.
+const (
+	pathMessages  = "/v1/messages"
+	pathChat      = "/v1/chat/completions"
+	pathResponses = "/v1/responses"
+)
+
+// dialectName is the dialect in which a request is answered, also when no endpoint takes it. It is a name, and not the dialect
+// with its codecs, so that a program which serves no models, but answers with errors, does not link them.
+func dialectName(r *http.Request) core.Dialect {
 	path, forced := trimPrefix(r.URL.EscapedPath())
 	switch {
-	case path == dialectResponses.path || strings.HasPrefix(path, dialectResponses.path+"/"):
-		return dialectResponses
-	case path == dialectChat.path || strings.HasPrefix(path, dialectChat.path+"/"):
-		return dialectChat
-	case forced != nil:
+	case forced == core.DialectBedrockInvoke && strings.HasPrefix(path, "/v1/"):
+		return core.DialectAnthropic
+	case forced == core.DialectBedrockInvoke:
+		return forced
+	case path == pathResponses || strings.HasPrefix(path, pathResponses+"/"):
+		return core.DialectOpenAIResponses
+	case path == pathChat || strings.HasPrefix(path, pathChat+"/"):
+		return core.DialectOpenAIChat
+	case forced != "":
 		return forced
 	case path == "/v1/models" || strings.HasPrefix(path, "/v1/models/"):
 		h := r.Header
 		if h.Get("Anthropic-Version") == "" && h.Get("X-Api-Key") == "" && h.Get("Anthropic-Beta") == "" {
-			return dialectChat
+			return core.DialectOpenAIChat
 		}
+	}
+	return core.DialectAnthropic
+}
+
+// dialectOf is the dialect of dialectName. What is in the envelope of Bedrock is Anthropic's.
+func dialectOf(r *http.Request) *dialect {
+	switch dialectName(r) {
+	case core.DialectOpenAIChat:
+		return dialectChat
+	case core.DialectOpenAIResponses:
+		return dialectResponses
 	}
 	return dialectAnthropic
 }
@@ -98,6 +120,8 @@ func (x *exchange) wire(n *core.Node) *dialect {
 	case core.KindOpenAI:
 	case core.KindAmazonQ:
 		return dialectAmazonQ
+	case core.KindBedrock:
+		return wireOfBedrock(n)
 	default:
 		return dialectAnthropic
 	}
@@ -114,11 +138,14 @@ func (x *exchange) wire(n *core.Node) *dialect {
 
 // The members of a body that routing reads, by dialect; the rest of it is only scanned. The first ones are the same in all.
 var (
-	lookAnthropic = []string{"model", "stream", "metadata", "prompt_cache_key", "system", "messages"}
+	lookAnthropic = []string{"model", "stream", "metadata", "prompt_cache_key", "system", "messages", "anthropic_beta"}
 	lookOpenAI    = []string{"model", "stream", "user", "prompt_cache_key", "instructions", "messages", "input", "tools", "stream_options"}
 )
 
 const lookMost = 9
+
+// maxModel is how long a model's name may be.
+const maxModel = 256
 
 // look reads model, stream and session hints from the body.
 func (x *exchange) look() error {
@@ -136,8 +163,8 @@ func (x *exchange) look() error {
 		return badField("model", "Field required")
 	case !ok || name == "":
 		return badField("model", "must be a non-empty string")
-	case len(name) > 256:
-		return badField("model", "must have at most 256 characters")
+	case len(name) > maxModel:
+		return badField("model", "must have at most "+itoa(maxModel)+" characters")
 	}
 	x.model, x.name = v[0], name
 	x.rec.Model, x.info.Model = name, name
@@ -149,6 +176,7 @@ func (x *exchange) look() error {
 		x.rec.Stream = s
 	}
 	if !x.client.openAI() {
+		x.turns, x.flags = v[5].Exists(), v[6]
 		x.session(userOf(v[2]), v[3], v[4], v[5])
 		return nil
 	}

@@ -40,12 +40,18 @@ func (x *exchange) countTokens() {
 	x.whole(false)
 }
 
+// counts reports whether a node can be asked to count.
+func (x *exchange) counts(n *core.Node) bool {
+	w := x.wire(n)
+	return w == dialectAnthropic || w == dialectInvoke
+}
+
 // noneCounts reports whether the account has nodes for the model, and none of a kind that can be asked to count.
 func (x *exchange) noneCounts() bool {
 	list := x.candidates().list
 	routed := router.Resolve(&x.account.Account, list, x.name)
 	for i := range list {
-		list[i].Unable = x.wire(list[i].Node) != dialectAnthropic
+		list[i].Unable = !x.counts(list[i].Node)
 	}
 	c := router.Pick(list, &router.Request{Model: routed, Now: x.g.o.Now(), Policy: x.policy()}, random)
 	return c.Index < 0 && c.Why == router.Unfit
@@ -67,6 +73,9 @@ func (x *exchange) estimateTokens() {
 	h[estimateHeader] = []string{"input_tokens"}
 	h["Content-Type"] = jsonType
 	body := append(strconv.AppendInt([]byte(`{"input_tokens":`), n, 10), '}')
+	if x.front.framed() {
+		body = x.frontAnswer(h, body)
+	}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	x.rec.Status = http.StatusOK
 	x.writeBody(http.StatusOK, body)
@@ -75,14 +84,21 @@ func (x *exchange) estimateTokens() {
 // prepare reads, looks and admits. A request with a bad body is admitted too before it is refused: so it is recorded like
 // every other, and the key's limits bound how many such records there can be.
 func (x *exchange) prepare() error {
-	bad := x.readBody()
+	bad, admit := x.readBody(), x.admit
+	if x.front != nil {
+		admit = x.admitFront
+		if bad == nil {
+			bad = x.openFront()
+		}
+	}
 	if bad == nil {
 		bad = x.look()
 	}
 	x.unsent = bad != nil
-	if err := x.admit(); err != nil {
+	if err := admit(); err != nil {
 		return err
 	}
+	x.beginCapture() // before anything is put into the body
 	if bad == nil {
 		bad = x.resume()
 	}
@@ -120,7 +136,12 @@ func (x *exchange) giveUp(last outcome, choice router.Choice) {
 	case last.f.Class == upstream.NotOffered && choice.Wait > 0: // to others that may be, and that cannot be asked now
 		e = &core.Error{Code: core.CodeUnavailable, RetryAfter: choice.Wait,
 			Message: "The nodes of this account that could serve this model cannot be asked now. Try again in " + itoa(seconds(choice.Wait)) + "s."}
-	case last.f.Class == upstream.Credential && last.wire == dialectAmazonQ:
+	case last.misnamed:
+		e = badField("model", clip(x.name, 100)+" is no id that a model of Amazon Bedrock can have. GET /v1/models lists the models of this account.")
+	case last.f.Class == upstream.NotOffered && x.only != nil: // CountTokens knows fewer models than InvokeModel
+		x.estimateTokens()
+		return
+	case last.f.Class == upstream.Credential && (last.kind == core.KindAmazonQ || last.kind == core.KindBedrock):
 		e = upstreamError(last.f) // the words are about the node's login, and a client would take them for its own key's
 	case last.status != 0 && rawjson.Scan(last.body, nil, nil) == nil:
 		x.passError(last, choice)
@@ -163,22 +184,23 @@ func (x *exchange) passError(o outcome, choice router.Choice) {
 	}
 	h := x.w.Header()
 	body, status := o.body, o.status
-	if o.wire == x.client {
+	if x.front.framed() {
+		body, status = x.frontError(h, parsed, &o)
+		copyRetry(h, o.header)
+		h["Content-Type"] = jsonType
+	} else if o.wire == x.client {
 		upstream.CopyAnswer(h, o.header)
 		delete(h, "Content-Encoding")
+		if o.kind == core.KindBedrock {
+			hideAWS(h)
+			h["Content-Type"] = jsonType // the body may be ours
+		}
 	} else {
 		body = x.client.AppendError(nil, parsed, x.info.ID)
 		if parsed.Status >= 400 { // a service may say in its body what the status does not tell
 			status = parsed.Status
 		}
-		for _, name := range [...]string{"Retry-After", "Retry-After-Ms", "X-Should-Retry"} {
-			if v := o.header[name]; len(v) > 0 {
-				h[name] = v
-			}
-		}
-		if id := upstream.RequestID(o.header); id != "" {
-			h["X-Upstream-Request-Id"] = []string{id}
-		}
+		copyRetry(h, o.header)
 		h["Content-Type"] = jsonType
 	}
 	if x.client.openAI() {
@@ -211,16 +233,21 @@ func (x *exchange) passStreamError(o outcome, choice router.Choice) {
 		x.sendErrorEvent(e)
 		return
 	}
-	body := x.client.AppendError(nil, e, x.info.ID)
 	h := x.w.Header()
+	body, status := []byte(nil), e.Status
+	if x.front.framed() {
+		body, status = x.frontError(h, e, &o)
+	} else {
+		body = x.client.AppendError(nil, e, x.info.ID)
+	}
 	if x.client.openAI() {
 		h["X-Request-Id"] = []string{x.info.ID}
 	}
 	h["Content-Type"] = jsonType
 	h["Content-Length"] = []string{itoa(int64(len(body)))}
 	x.waitHeader(h, o, choice)
-	x.rec.Status = e.Status
-	x.writeBody(x.rec.Status, body)
+	x.rec.Status = status
+	x.writeBody(status, body)
 }
 
 // upstreamError is our own error for an attempt that brought no answer to pass on.

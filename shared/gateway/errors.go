@@ -8,6 +8,9 @@ import (
 
 	"sluice/shared/core"
 	"sluice/shared/translator"
+	"sluice/shared/translator/anthropic"
+	"sluice/shared/translator/openaichat"
+	"sluice/shared/translator/responses"
 	"sluice/shared/web"
 )
 
@@ -28,14 +31,26 @@ func WriteError(w http.ResponseWriter, r *http.Request, e *core.Error) {
 		// no retry makes a key right; without this Claude Code goes on for minutes
 		h["X-Should-Retry"] = []string{"false"}
 	}
-	d := dialectOf(r)
-	if d.openAI() {
+	var body []byte
+	status := e.Code.Status()
+	switch of := translator.OfCode(e); dialectName(r) {
+	case core.DialectBedrockInvoke:
+		var name string
+		status, name = awsError(status, e.Kind)
+		h["X-Amzn-Requestid"] = []string{info.ID}
+		body = appendAWSError(nil, h, name, e.Message)
+	case core.DialectOpenAIChat:
 		h["X-Request-Id"] = []string{info.ID} // the name that OpenAI's clients show
+		body = openaichat.Codec{}.AppendError(nil, of, info.ID)
+	case core.DialectOpenAIResponses:
+		h["X-Request-Id"] = []string{info.ID}
+		body = responses.Codec{}.AppendError(nil, of, info.ID)
+	default:
+		body = anthropic.Codec{}.AppendError(nil, of, info.ID)
 	}
-	body := d.AppendError(nil, translator.OfCode(e), info.ID)
 	h["Content-Type"] = jsonType
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	w.WriteHeader(e.Code.Status())
+	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(body)
 	}

@@ -36,12 +36,14 @@ type exchange struct {
 	figures  []store.Figure
 	unsent   bool // the body is bad: nothing of it goes to a node
 	est      estimate
+	priority bool // OpenAI's tier "priority" answered
 	full     nodeRefusals
 	admitted bool
 	done     bool // settled
 
-	client *dialect // in which the client is answered
-	asked  *dialect // in which it wrote the body: Cursor sends Responses bodies to chat
+	front  *envelope // nil: the client does not speak to Bedrock
+	client *dialect  // in which the client is answered
+	asked  *dialect  // in which it wrote the body: Cursor sends Responses bodies to chat
 	body   *body
 	model  rawjson.Value // in the body
 	name   string        // of the model, as the client wrote it
@@ -49,6 +51,8 @@ type exchange struct {
 	sess   string        // affinity
 
 	options rawjson.Value // OpenAI's stream_options
+	turns   bool          // the body has messages
+	flags   rawjson.Value // anthropic_beta in the body
 	mixed   bool          // a chat body that no chat upstream would take as it is
 
 	hub      *translator.Request // the body, decoded when a node needs it
@@ -72,6 +76,8 @@ type exchange struct {
 	suspects []suspect
 	print    uint64 // of the body; 0: not made yet
 	rec      core.Settlement
+	captured *captured // nil: the exchange is not kept
+	trace    Trace     // nil: the request is not traced
 }
 
 // leaseFor is how long an admission's concurrency is held when nobody renews it, and renewEvery how often it is renewed.
@@ -103,6 +109,9 @@ func credentials(h http.Header) (out [3]string) {
 func (x *exchange) authenticate() error {
 	creds := credentials(x.r.Header)
 	if creds[0] == "" {
+		if e := refusedSignature(x.r); e != nil {
+			return e
+		}
 		return core.E(core.CodeUnauthenticated, "No API key. Send the gateway's key as x-api-key or as Authorization: Bearer.")
 	}
 	var first error
@@ -147,7 +156,7 @@ func (x *exchange) authenticateAs(cred string) error {
 		return core.E(core.CodeForbidden, "This key may not call models. Ask the operator of the gateway for one that may.")
 	}
 	x.key = who.Key
-	x.info.Account, x.info.Key = x.key.Account, x.key.ID
+	x.info.Account, x.info.Key, x.info.KeyPrefix = x.key.Account, x.key.ID, x.key.Prefix
 	return nil
 }
 
@@ -202,6 +211,7 @@ func clipID(s string) string {
 
 // end settles an admitted request, saves what was learnt of nodes, and frees the body. It runs once, also after a panic.
 func (x *exchange) end() {
+	defer x.endTrace()
 	x.freeBody()
 	if k := x.state; k != nil {
 		x.state = nil
@@ -220,6 +230,9 @@ func (x *exchange) end() {
 	if x.g.o.Events != nil {
 		x.emit(ctx)
 	}
+	if x.captured != nil {
+		x.captured.end()
+	}
 }
 
 // afterwards bounds what is saved and told of a request besides its settlement: a later one says it again.
@@ -230,6 +243,9 @@ func (x *exchange) settle(ctx context.Context) {
 	rec := &x.rec
 	rec.RequestID, rec.Account, rec.Key = x.info.ID, x.key.Account, x.key.ID
 	rec.Endpoint, rec.Dialect = x.ep.name, x.client.name
+	if x.front.framed() {
+		rec.Dialect = core.DialectBedrockInvoke
+	}
 	rec.StartedAt, rec.EndedAt = x.info.Start.UTC(), x.g.o.Now().UTC()
 	if x.info.Client.IsValid() {
 		rec.ClientAddr = x.info.Client.String()
@@ -237,14 +253,21 @@ func (x *exchange) settle(ctx context.Context) {
 	if rec.Status == 0 { // a panic got here
 		rec.Status, rec.ErrorCode = http.StatusInternalServerError, string(core.CodeInternal)
 	}
-	x.info.Attempts, x.info.Tokens, x.info.Node = rec.Attempts, rec.Tokens, rec.NodeName
+	x.info.Usage = rec
 	if rec.ErrorCode != "" {
 		x.info.ErrorCode = rec.ErrorCode
 	}
-	err := x.g.o.Admission.Settle(ctx, x.settlement())
+	settlement := x.settlement(ctx)
+	if m := x.g.o.Metrics; m != nil {
+		m.Observe(&settlement.Record, x.kind)
+	}
+	err := x.saveSettlement(ctx, settlement)
 	if err != nil {
 		x.g.o.Log.Error("usage not stored", "request_id", rec.RequestID, "account", rec.Account, "key", rec.Key,
 			"tokens_in", rec.Tokens.TotalInput(), "tokens_out", rec.Tokens.Output, "error", err)
+	}
+	if x.kind == core.KindBedrock {
+		x.g.o.Compat.Refresh(ctx, newTable)
 	}
 }
 
@@ -261,7 +284,7 @@ func (x *exchange) fail(err error) {
 		x.g.o.Log.Error("request failed", "request_id", x.info.ID, "error", err)
 		x.tell(core.EventSystemError, "gateway", "", "", "The gateway failed on a request; the log tells why. Its id is "+x.info.ID+".")
 	}
-	x.rec.Status, x.rec.ErrorCode = e.Code.Status(), string(e.Code)
+	x.rec.Status, x.rec.ErrorCode = statusOf(x.r, e), string(e.Code)
 	WriteError(x.w, x.r, e)
 }
 
@@ -272,7 +295,7 @@ func (x *exchange) gone() {
 	if x.rec.Status == 0 {
 		x.rec.Status = statusGone
 	}
-	x.rec.ErrorCode = "client_gone"
+	x.rec.ErrorCode = clientGone
 	x.info.ErrorCode = x.rec.ErrorCode
 	if x.rec.Attempts > 0 && x.rec.Tokens == (core.Tokens{}) {
 		x.rec.Estimated = true // the upstream may bill what it never told us

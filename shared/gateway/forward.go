@@ -37,9 +37,11 @@ type outcome struct {
 	header http.Header
 	body   []byte
 	// an error event in place of content, to pass on likewise
-	stream *translator.Error
+	stream   *translator.Error
+	misnamed bool // no model of the node's service can have the client's name for it
 	// of the node, for either
 	wire *dialect
+	kind core.Kind
 }
 
 func (o *outcome) answered() bool { return o.status != 0 || o.stream != nil }
@@ -65,6 +67,7 @@ type attempt struct {
 	began int64                         // ns since the request's start
 
 	cancel context.CancelCauseFunc
+	trace  TraceAttempt // nil: the request is not traced
 }
 
 // candidates are the account's nodes as the router sees them, with what this request did to each.
@@ -122,7 +125,7 @@ func (x *exchange) forward(try func(context.Context, *attempt) outcome) {
 		x.routed = router.Resolve(&x.account.Account, c.list, x.name)
 	}
 	for i := range c.list {
-		c.list[i].Unable = x.only != nil && x.wire(c.list[i].Node) != x.only
+		c.list[i].Unable = x.only != nil && !x.counts(c.list[i].Node)
 	}
 	req := router.Request{Model: x.routed, Session: x.sess, Active: x.account.ActiveNode, Policy: x.policy()}
 	x.g.retries.earn(x.key.Account)
@@ -199,6 +202,9 @@ func (x *exchange) forward(try func(context.Context, *attempt) outcome) {
 		c.again[i] = out.f.Class == upstream.Connection || out.f.Class == upstream.Server || out.f.Class == upstream.Overloaded
 		x.report(c.nodes[i], c.states[i], out.f, !c.blamed[i])
 		x.tellAttempt(c.nodes[i], out.f)
+		if m := x.g.o.Metrics; m != nil && !x.brief {
+			m.Attempt(c.nodes[i].Kind, out.f.Class.String())
+		}
 		c.blamed[i] = c.blamed[i] || out.f.Blames()
 		if out.f.Retryable() {
 			x.g.o.Log.Info("attempt failed", "request_id", x.info.ID, "account", x.key.Account, "node", c.nodes[i].Name,
@@ -222,10 +228,8 @@ func (x *exchange) forward(try func(context.Context, *attempt) outcome) {
 
 // dropPlan gives the body back that was made for a node.
 func (x *exchange) dropPlan(c *candidates, i int) {
-	if p := c.plans[i]; p != nil && p.enc != nil {
-		size := int64(cap(p.enc.Body))
-		x.g.bodies.used.Add(-size)
-		x.reserved -= size
+	if p := c.plans[i]; p != nil {
+		x.release(p.size())
 	}
 	c.plans[i] = nil
 }
@@ -264,16 +268,36 @@ func sleep(ctx context.Context, d time.Duration) bool {
 func (x *exchange) tryNode(n *directory.Node, s *health.Node, p *plan, try func(context.Context, *attempt) outcome) outcome {
 	x.rec.Attempts++
 	x.rec.Node, x.rec.NodeName, x.rec.UpstreamID, x.kind = n.ID, n.Name, "", n.Kind
+	x.noteTokens(core.Tokens{}, translator.Terms{}, false) // what another node told is not this one's
 	a := &attempt{x: x, node: n, state: s, plan: p}
-	x.rec.ServedModel = p.sent
+	x.rec.ServedModel, x.info.Wire = p.sent, p.wire.name
 	a.began = x.since()
 	a.note()
+	a.beginTrace(n)
 	a.prepareBody()
 	ctx, cancel := context.WithCancelCause(x.r.Context())
 	a.cancel = cancel
 	defer cancel(nil)
-	return try(ctx, a)
+	out := try(ctx, a)
+	a.noteTry(&out.f)
+	a.endTrace(&out.f)
+	return out
 }
+
+// noteTry records the attempt, unless it is the only one and good.
+func (a *attempt) noteTry(f *upstream.Failure) {
+	rec := &a.x.rec
+	if f.Class == upstream.OK && len(rec.Tries) == 0 {
+		return
+	}
+	t := core.Try{Node: a.node.ID, Name: a.node.Name, Status: f.Status, StartMS: a.began / 1e6, TookMS: (a.x.since() - a.began) / 1e6}
+	if f.Class != upstream.OK {
+		t.Reason = clip(f.Reason, maxReason)
+	}
+	rec.Tries = append(rec.Tries, t)
+}
+
+const maxReason = 200 // bytes that a record keeps of why an attempt failed
 
 // send sends the request to the attempt's node. On failure the outcome tells why.
 func (a *attempt) send(ctx context.Context) (*http.Response, outcome) {
@@ -288,7 +312,7 @@ func (a *attempt) send(ctx context.Context) (*http.Response, outcome) {
 	if method == http.MethodHead && a.x.brief {
 		method = http.MethodGet // the answer is read before it is believed
 	}
-	req := &upstream.Request{Method: method, Path: a.x.path, Header: a.header(), Body: a.body, Length: a.size, Again: a.again}
+	req := &upstream.Request{Method: method, Path: a.x.path, Header: a.header(), Body: a.body, Length: a.size, Again: a.again, Model: a.plan.sent, Stream: a.x.rec.Stream}
 	if a.plan.same {
 		req.Query = a.x.r.URL.RawQuery
 	} else {
@@ -299,6 +323,7 @@ func (a *attempt) send(ctx context.Context) (*http.Response, outcome) {
 		return nil, a.broken(ctx, err)
 	}
 	a.x.rec.UpstreamID = clipID(upstream.RequestID(resp.Header))
+	a.answered(resp)
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
 		return resp, outcome{}
 	}
@@ -311,6 +336,9 @@ func (a *attempt) send(ctx context.Context) (*http.Response, outcome) {
 		return nil, a.broken(ctx, err)
 	}
 	o.f = client.Classify(resp.StatusCode, resp.Header, o.body)
+	if o.kind = a.node.Kind; o.kind == core.KindBedrock {
+		o.body = toldByBedrock(o.wire, resp, o.body)
+	}
 	if resp.StatusCode < 400 { // a redirect or an interim status is no answer to pass on
 		o.status = 0
 	}
@@ -325,7 +353,19 @@ func (a *attempt) broken(ctx context.Context, err error) outcome {
 	case errors.Is(context.Cause(ctx), errSilence):
 		return outcome{f: upstream.Failure{Class: upstream.Timeout, Reason: errSilence.Error()}}
 	}
-	return outcome{f: upstream.ClassifyError(err)}
+	f := upstream.ClassifyError(err)
+	return outcome{f: f, misnamed: a.x.misnamed(&a.node.Node, f)}
+}
+
+// misnamed reports whether a node could not even be asked for the model by the name that the client chose for it. One that a
+// map chose is its operator's to correct.
+func (x *exchange) misnamed(n *core.Node, f upstream.Failure) bool {
+	if f.Class != upstream.NotOffered || f.Status != 0 {
+		return false
+	}
+	plain := *n
+	plain.ModelMap = nil
+	return router.SentModel(n, x.routed) == router.SentModel(&plain, x.name)
 }
 
 // interrupted is the outcome when the request's own context ended: the client left, or the server stops.
@@ -389,6 +429,8 @@ func (x *exchange) report(n *directory.Node, s *health.Node, f upstream.Failure,
 		h.Failed(s, n.Name, f.Reason, now, x.policy())
 	case f.Class == upstream.OK && f.Status == 0:
 		return // ended by the client or by us: says nothing of the node
+	case f.Class == upstream.NotOffered && n.Kind == core.KindBedrock && x.ep.answers() && !x.misnamed(&n.Node, f):
+		h.Noted(s, f.Reason, now) // what there is to do about it in AWS's console; the node serves other models
 	case f.Class != upstream.OK:
 		return // the request's own fault, or ours: says nothing of the node, good or bad
 	default:

@@ -81,10 +81,30 @@ type Options struct {
 	Tables    *store.Tables
 	Box       Box
 	Upstreams map[core.Kind]upstream.Client
-	Prices    *pricing.List // nil: the built-in ones
-	Events    Events        // nil: nobody listens
+	Prices    Prices  // nil: the built-in ones
+	Events    Events  // nil: nobody listens
+	Metrics   Metrics // nil: nobody counts
+	Trace     Tracer  // nil: nothing is traced
+	Capture   Capture // nil: no exchange is kept
+	Compat    Compat  // nil: the built-in table
 	Log       *slog.Logger
 	Now       func() time.Time
+}
+
+// Metrics counts what the gateway does. Its methods must be fast: they run on the request's path.
+type Metrics interface {
+	// Observe counts a request that was settled; kind is that of the node tried last, empty for none. It keeps nothing of s.
+	Observe(s *core.Settlement, kind core.Kind)
+	// Attempt counts an attempt at a node; class is an upstream.Class in words.
+	Attempt(kind core.Kind, class string)
+	// Refused counts a request that a limit refused; limit is a store.LimitName.
+	Refused(limit string)
+	// Dropped counts a flag, field or tool that was left out of a request to a node of Amazon Bedrock, by package compat's table
+	// or because Converse has no place for it; route is the table's name of the node's API, or converse, name the path of a
+	// field, beta:NAME or tool:TYPE, as a row or the codec of Converse has it.
+	Dropped(route, name string)
+	// InFlight adds to the number of requests under way.
+	InFlight(delta int)
 }
 
 // Box seals what is kept of conversations.
@@ -102,6 +122,7 @@ type Gateway struct {
 	bad    *directory.Throttle // keys that are wrong
 
 	retries retryBudget
+	drops   drops
 	seed    maphash.Seed // of fingerprints of requests that upstreams failed on
 }
 
@@ -112,7 +133,10 @@ func New(o Options) *Gateway {
 		o.Now = time.Now
 	}
 	if o.Prices == nil {
-		o.Prices = pricing.Builtin()
+		o.Prices = fixedPrices{pricing.Builtin()}
+	}
+	if o.Compat == nil {
+		o.Compat = newBuiltinTable()
 	}
 	g := &Gateway{o: o, s: o.Settings, seed: maphash.MakeSeed(), bad: directory.NewThrottle(directory.MaxBadKeys, o.Now)}
 	// buffers are powers of two: one of the largest size must fit
@@ -128,26 +152,33 @@ type endpoint struct {
 }
 
 var (
-	epMessages    = &endpoint{"/v1/messages", "POST", (*exchange).messages}
+	epMessages    = &endpoint{pathMessages, "POST", (*exchange).messages}
 	epCountTokens = &endpoint{"/v1/messages/count_tokens", "POST", (*exchange).countTokens}
-	epChat        = &endpoint{"/v1/chat/completions", "POST", (*exchange).messages}
-	epResponses   = &endpoint{"/v1/responses", "POST", (*exchange).messages}
+	epChat        = &endpoint{pathChat, "POST", (*exchange).messages}
+	epResponses   = &endpoint{pathResponses, "POST", (*exchange).messages}
 	epModels      = &endpoint{"/v1/models", "GET HEAD", (*exchange).models}
 	epModel       = &endpoint{"/v1/models/{id}", "GET HEAD", (*exchange).models}
 )
 
 // answers reports whether a model answers there: what tells whether a node works.
 func (e *endpoint) answers() bool {
-	return e.name == dialectAnthropic.path || e.name == dialectChat.path || e.name == dialectResponses.path
+	switch e.name {
+	case pathMessages, pathChat, pathResponses, nameInvoke, nameInvokeStream:
+		return true
+	}
+	return false
 }
 
 // route finds the endpoint of a path without its prefix; forced is the prefix's dialect.
-func route(path string, forced *dialect) *endpoint {
-	if forced != dialectAnthropic {
+func route(path string, forced core.Dialect) *endpoint {
+	if forced == core.DialectBedrockInvoke {
+		return bedrockRoute(path)
+	}
+	if forced != core.DialectAnthropic {
 		switch path {
-		case "/v1/chat/completions":
+		case pathChat:
 			return epChat
-		case "/v1/responses":
+		case pathResponses:
 			return epResponses
 		}
 	}
@@ -155,17 +186,17 @@ func route(path string, forced *dialect) *endpoint {
 	case "/v1/models":
 		return epModels
 	}
-	if id, ok := strings.CutPrefix(path, "/v1/responses/"); ok && forced != dialectAnthropic && id != "compact" && plainID(id, false) {
+	if id, ok := strings.CutPrefix(path, "/v1/responses/"); ok && forced != core.DialectAnthropic && id != "compact" && plainID(id, false) {
 		return epResponse
 	}
 	if id, ok := strings.CutPrefix(path, "/v1/models/"); ok && !strings.Contains(id, "/") && plainID(id, true) {
 		return epModel
 	}
-	if forced == dialectChat {
+	if forced == core.DialectOpenAIChat {
 		return nil
 	}
 	switch path {
-	case "/v1/messages":
+	case pathMessages:
 		return epMessages
 	case "/v1/messages/count_tokens":
 		return epCountTokens
@@ -173,10 +204,10 @@ func route(path string, forced *dialect) *endpoint {
 	return resourceRoute(path)
 }
 
-// Handles reports whether the gateway serves the path: all of /v1, /anthropic and /openai, and the probes of Claude Code.
+// Handles reports whether the gateway serves the path: all of /v1, /anthropic, /openai and /bedrock, and the probes of Claude Code.
 func Handles(path string) bool {
 	rest, forced := trimPrefix(path)
-	return forced != nil || rest == "/v1" || strings.HasPrefix(rest, "/v1/") || path == "/api/hello"
+	return forced != "" || rest == "/v1" || strings.HasPrefix(rest, "/v1/") || path == "/api/hello"
 }
 
 // plainID reports whether an escaped id names one thing only: an upstream, or a proxy before it, that decodes paths once
@@ -212,6 +243,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ep := route(path, forced)
 	if ep == nil {
 		web.DropBody(w, r)
+		if forced == core.DialectBedrockInvoke {
+			WriteError(w, r, noBedrockRoute(path))
+			return
+		}
 		WriteError(w, r, core.E(core.CodeNotFound, "No such endpoint: "+clip(r.URL.Path, 200)+
 			". The gateway serves POST /v1/messages, /v1/chat/completions and /v1/responses, and GET /v1/models."))
 		return
@@ -230,7 +265,15 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, r, core.AsError(err))
 		return
 	}
+	if forced == core.DialectBedrockInvoke {
+		x.beginFront()
+	}
+	x.beginTrace()
 	defer x.end()
+	if m := g.o.Metrics; m != nil {
+		m.InFlight(1)
+		defer m.InFlight(-1)
+	}
 	ep.serve(x)
 }
 

@@ -22,6 +22,7 @@ import (
 	"sluice/shared/seal"
 	"sluice/shared/store"
 	"sluice/shared/store/memory"
+	"sluice/shared/upstream"
 	"sluice/shared/upstream/upstreamtest"
 )
 
@@ -84,6 +85,12 @@ func newRig(t testing.TB, env ...string) *rig {
 // newRigOn starts one over a store that may have been used before, with a clock of its own unless that is nil.
 func newRigOn(t testing.TB, s *memory.Store, now func() time.Time, env ...string) *rig {
 	t.Helper()
+	return newRigVia(t, s, now, nil, env...)
+}
+
+// newRigVia starts one whose upstreams are reached by out, unless that is nil.
+func newRigVia(t testing.TB, s *memory.Store, now func() time.Time, out *upstream.Transports, env ...string) *rig {
+	t.Helper()
 	vars := map[string]string{"STORE_URL": "memory:", "UPSTREAM_ALLOW_PRIVATE": "true", "ADMIN_API_KEY": operatorKey,
 		"DEFAULT_PROXY_API_KEY": proxyKey, "ACCESS_LOG": "false"}
 	for i := 0; i < len(env); i += 2 {
@@ -95,7 +102,7 @@ func newRigOn(t testing.TB, s *memory.Store, now func() time.Time, env ...string
 	}
 	r := &rig{t: t, store: s}
 	r.idle = sync.NewCond(&r.mu)
-	r.app, err = boot.Open(t.Context(), boot.Options{Config: cfg, Log: slog.New(slog.DiscardHandler), Version: "test", Now: now,
+	r.app, err = boot.Open(t.Context(), boot.Options{Part: boot.Everything(), Config: cfg, Log: slog.New(slog.DiscardHandler), Version: "test", Now: now, Trace: boot.Tracing, Transports: out,
 		Openers: map[string]boot.Opener{"memory": func(context.Context, core.Secret, *slog.Logger) (boot.Opened, error) {
 			return boot.Opened{Store: r.store, Where: "memory"}, nil
 		}}})

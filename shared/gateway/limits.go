@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
@@ -9,8 +10,6 @@ import (
 
 	"sluice/shared/core"
 	"sluice/shared/directory"
-	"sluice/shared/pricing"
-	"sluice/shared/router"
 	"sluice/shared/store"
 )
 
@@ -22,11 +21,11 @@ func (x *exchange) subjectList() []store.Subject {
 	return x.subjects[:2:2]
 }
 
-// admit takes the request through the store: trip 1.
-func (x *exchange) admit() error {
+// tryAdmit is admit without its trace.
+func (x *exchange) tryAdmit() error {
 	ctx, d := x.r.Context(), x.g.o.Directory
 	for try := 0; ; try++ {
-		if x.name != "" && !router.Allowed(x.key.Models, x.name) {
+		if x.name != "" && !x.mayUse(x.name) {
 			if try == 0 { // no admission will tell that a copy which refuses is stale
 				d.Forget(x.key)
 				if err := x.authenticate(); err != nil {
@@ -149,11 +148,10 @@ func (x *exchange) storeAway(err error) error {
 }
 
 // settlement is what ends the request in the store: trip 2.
-func (x *exchange) settlement() store.SettleRequest {
+func (x *exchange) settlement(ctx context.Context) store.SettleRequest {
 	rec := &x.rec
 	if rec.Tokens != (core.Tokens{}) {
-		cost, priced := x.g.o.Prices.CostOf(pricing.Use{Model: rec.ServedModel, Kind: x.kind, Tokens: rec.Tokens, At: rec.EndedAt})
-		rec.CostUSD, rec.Unpriced = cost, !priced
+		x.setCost(ctx)
 	}
 	r := store.SettleRequest{ID: rec.RequestID, Account: rec.Account, Now: x.g.o.Now(), Zone: x.g.s.Zone, Subjects: x.subjectList(), Used: used(rec), Record: *rec}
 	for _, s := range x.held {
@@ -192,6 +190,9 @@ func budget(l store.LimitName) bool { return l == store.LimitUSDDay || l == stor
 // refusal is the error of a request that a limit forbids. No retry brings back a spent budget (D18), nor makes a request
 // smaller.
 func (x *exchange) refusal(r *store.Refusal, ask store.Amount) error {
+	if m := x.g.o.Metrics; m != nil {
+		m.Refused(string(r.Limit))
+	}
 	who := "This API key"
 	switch r.Subject {
 	case store.KindAccount:

@@ -111,7 +111,7 @@ func (x *exchange) gatherModels(ask bool) []model {
 	var out []model
 	seen := map[string]bool{}
 	add := func(m model) {
-		if !seen[m.id] && router.Allowed(x.key.Models, m.id) {
+		if !seen[m.id] && x.mayUse(m.id) {
 			seen[m.id] = true
 			out = append(out, m)
 		}
@@ -161,7 +161,7 @@ func (x *exchange) askNodes(ask bool) [][]model {
 			}
 			if list != nil {
 				x.g.lists.put(n, list, x.g.o.Now())
-			} else if n.Kind != core.KindOpenAI && n.Kind != core.KindAmazonQ { // whose accounts are offered different ones
+			} else if w := x.wire(&n.Node); w == dialectAnthropic || w == dialectInvoke { // accounts of the others are offered different ones
 				list = knownModels()
 			}
 			lists[i] = list

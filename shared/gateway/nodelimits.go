@@ -46,7 +46,7 @@ func (x *exchange) askNode(n *directory.Node, model string) (a store.Amount) {
 	}
 	a.Tokens = x.inputTokens() + x.outputTokens()
 	if n.Limits.USDDay+n.Limits.USDMonth > 0 {
-		a.USD = x.price(model, n.Kind)
+		a.USD = x.price(model, x.routed, n.Kind)
 	}
 	return a
 }
@@ -89,13 +89,20 @@ func (f *nodeRefusals) note(r *store.Refusal) {
 	f.retry = f.retry || !budget(r.Limit)
 }
 
-// reread returns a node as it is now; one that is gone comes back disabled.
+// reread returns a node as it is now, and as this request sees it; one that is gone comes back disabled.
 func (x *exchange) reread(id string) (*directory.Node, error) {
 	acct, err := x.g.o.Directory.Account(x.r.Context(), x.key.Account, directory.Newest)
 	if err != nil {
 		return nil, x.noAccount(err)
 	}
 	x.syncHealth(acct)
+	if x.front != nil {
+		now := *acct
+		now.ModelMap = x.account.ModelMap // by which the request was routed
+		if acct, err = x.frontAccount(&now); err != nil {
+			return nil, err
+		}
+	}
 	for i := range acct.Nodes {
 		if acct.Nodes[i].ID == id {
 			return &acct.Nodes[i], nil

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"sluice/shared/core"
@@ -15,18 +16,46 @@ import (
 	"sluice/shared/router"
 	"sluice/shared/translator"
 	"sluice/shared/translator/amazonq"
+	"sluice/shared/translator/bedrock"
+	"sluice/shared/upstream"
 )
 
 // plan is how a request is put to one node.
 type plan struct {
 	wire  *dialect
-	same  bool   // bytes pass; else they go through the hub
-	sent  string // model name that the node is sent
-	hide  bool   // usage is asked for that the client did not ask for
-	parts [5][]byte
+	same  bool                // bytes pass; else they go through the hub
+	sent  string              // model name that the node is sent
+	hide  bool                // usage is asked for that the client did not ask for
+	parts [][]byte            // of the body, in a row
 	enc   *translator.Encoded // through the hub
 	names map[string]string   // of tools that the node knows by others, through the hub
+	fit   *fitted             // of a node of Bedrock; nil: of any other
 }
+
+// size is the memory that is reserved for what was made for the node.
+func (p *plan) size() (n int64) {
+	if p.enc != nil {
+		n = int64(cap(p.enc.Body))
+	}
+	if p.fit != nil {
+		n += int64(cap(p.fit.body))
+	}
+	return n
+}
+
+// forget lets go of the bodies: nothing will be sent of them any more.
+func (p *plan) forget() {
+	p.parts = nil // the transport has its own view of what it may still be sending
+	if p.enc != nil {
+		p.enc.Body = nil
+	}
+	if p.fit != nil {
+		p.fit.body = nil
+	}
+}
+
+// native reports whether the answer is the node's own, headers and all.
+func (p *plan) native() bool { return p.same && p.wire != dialectInvoke }
 
 // plan makes the plan for a node. The error is a *translator.FieldError or a *core.Error: the node cannot express the
 // request, or nobody can.
@@ -34,15 +63,29 @@ func (x *exchange) plan(n *directory.Node) (*plan, error) {
 	p := &plan{wire: x.wire(&n.Node), sent: router.SentModel(&n.Node, x.routed)}
 	if p.wire.modelID != nil && p.sent != "" {
 		p.sent = p.wire.modelID(p.sent)
+	} else if namer, ok := x.g.o.Upstreams[n.Kind].(upstream.Namer); ok && p.sent != "" {
+		p.sent = namer.ModelID(&n.Node, p.sent)
 	}
-	p.same = p.wire == x.asked && p.wire == x.client && !x.mixed
+	p.same = x.asked == x.client && !x.mixed && (p.wire == x.client || p.wire == dialectInvoke && x.client == dialectAnthropic)
 	switch {
 	case x.body == nil || len(x.body.buf) == 0:
 		p.same = true
+	case p.same && n.Kind == core.KindBedrock:
+		return p, x.fit(p, &n.Node)
 	case p.same:
 		return p, x.splice(p)
 	default:
-		return p, x.encode(p, &n.Node)
+		err := x.translate(p, &n.Node)
+		switch {
+		case err != nil || n.Kind != core.KindBedrock:
+		case p.wire == dialectConverse:
+			x.converseDrops(p)
+		default:
+			if err = x.fit(p, &n.Node); err != nil {
+				x.release(p.size())
+			}
+		}
+		return p, err
 	}
 	return p, nil
 }
@@ -76,11 +119,12 @@ func (x *exchange) splice(p *plan) error {
 		edits[0], edits[1] = edits[1], edits[0]
 	}
 	from := 0
-	for i := range n {
-		p.parts[2*i], p.parts[2*i+1] = doc[from:edits[i].at], edits[i].with
-		from = edits[i].end
+	p.parts = make([][]byte, 0, 2*n+1)
+	for _, e := range edits[:n] {
+		p.parts = append(p.parts, doc[from:e.at], e.with)
+		from = e.end
 	}
-	p.parts[2*n] = doc[from:]
+	p.parts = append(p.parts, doc[from:])
 	return nil
 }
 
@@ -153,6 +197,8 @@ func (d *dialect) fitNames(r *translator.Request) (*translator.Request, map[stri
 		return r.FitNames(translator.NameOpenAI)
 	case d == dialectAmazonQ:
 		return r.FitNamesTo(amazonq.Codec{}.Names())
+	case d == dialectConverse:
+		return r.FitNamesTo(bedrock.Codec{}.Names())
 	}
 	return r.FitNames(translator.NameAnthropic)
 }
@@ -172,7 +218,7 @@ func (x *exchange) encode(p *plan, n *core.Node) error {
 		return err
 	}
 	req, p.names = p.wire.fitNames(req)
-	p.enc, err = p.wire.Encode(req, translator.Target{Model: p.sent, Same: p.wire.openAI() && x.asked.openAI(),
+	p.enc, err = p.wire.Encode(req, translator.Target{Model: p.sent, Asked: x.routed, Same: p.wire.openAI() && x.asked.openAI(),
 		Conversation: conversation(x.info.ID), Profile: n.Profile})
 	if err != nil {
 		return err
@@ -185,7 +231,7 @@ func (x *exchange) encode(p *plan, n *core.Node) error {
 		return err
 	}
 	x.reserved += size
-	p.parts[0] = p.enc.Body
+	p.parts = [][]byte{p.enc.Body}
 	return nil
 }
 
@@ -245,6 +291,9 @@ func (a *attempt) prepareBody() {
 	for _, p := range parts {
 		a.size += int64(len(p))
 	}
+	if len(parts) > 1 && !b.lent() {
+		parts = [][]byte{slices.Concat(parts...)} // once, however often it is read
+	}
 	a.body = b.reader(parts)
 	a.again = func() (io.ReadCloser, error) { return b.reader(parts), nil }
 }
@@ -253,7 +302,7 @@ func (a *attempt) prepareBody() {
 // another dialect says in headers means nothing there.
 func (a *attempt) header() http.Header {
 	if a.plan.same {
-		return a.x.r.Header
+		return a.traced(a.plan.fit.replace(a.x.r.Header))
 	}
 	h := http.Header{"Content-Type": jsonType, "Accept": jsonType}
 	if a.x.rec.Stream {
@@ -262,7 +311,7 @@ func (a *attempt) header() http.Header {
 	if ua := a.x.r.Header["User-Agent"]; len(ua) > 0 {
 		h["User-Agent"] = ua[:1]
 	}
-	return h
+	return a.traced(h)
 }
 
 // stream makes what turns the node's stream into the client's.
@@ -273,9 +322,7 @@ func (a *attempt) newStream() translator.Stream {
 	}
 	pipe := translator.NewPipe(p.wire.Back, x.client.NewSink(x.reply()), p.enc.Enforce)
 	pipe.Rename(p.names)
-	if p.wire == dialectAmazonQ {
-		pipe.Guess(x.countedInput())
-	}
+	pipe.Guess(x.guess(p.wire))
 	return pipe
 }
 
@@ -299,6 +346,7 @@ const droppedHeader = "X-Sluice-Dropped"
 
 // note tells client and operator what of the request the node will not see.
 func (a *attempt) note() {
+	a.countDropped()
 	enc := a.plan.enc
 	if enc == nil {
 		return
@@ -311,21 +359,18 @@ func (a *attempt) note() {
 // setDropped sets the header of a translated answer.
 func (a *attempt) setDropped(h http.Header) {
 	delete(h, droppedHeader)
-	if a.plan.enc == nil {
-		return
-	}
 	var names []string
-	for i, d := range a.plan.enc.Dropped {
-		if i == 20 {
-			break
+	add := func(prefix string, dropped []string, most int) {
+		for _, d := range dropped[:min(len(dropped), most)] {
+			names = append(names, prefix+headerText(clip(d, 64)))
 		}
-		names = append(names, headerText(clip(d, 64)))
 	}
-	for _, t := range a.plan.enc.Tools {
-		if len(names) == 40 {
-			break
-		}
-		names = append(names, "tools:"+headerText(clip(t, 64)))
+	if enc := a.plan.enc; enc != nil {
+		add("", enc.Dropped, 20)
+		add("tools:", enc.Tools, 40-len(names))
+	}
+	if f := a.plan.fit; f != nil {
+		add("", f.dropped, 40)
 	}
 	if len(names) > 0 {
 		h[droppedHeader] = []string{strings.Join(names, ", ")}

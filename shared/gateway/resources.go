@@ -29,37 +29,52 @@ const (
 // collection is a path under which resources live.
 type collection struct {
 	path      string
-	all, one  *endpoint
 	below     []string // what may follow an id
 	bodyLimit int64
 }
 
-func newCollection(path string, limit int64, methods string, below ...string) *collection {
-	c := &collection{path: path, below: below, bodyLimit: limit}
-	c.all = &endpoint{name: path, methods: "GET POST", serve: func(x *exchange) { x.resource(c, "") }}
-	c.one = &endpoint{name: path + "/{id}", methods: methods, serve: func(x *exchange) {
-		id, _, _ := strings.Cut(strings.TrimPrefix(x.path, c.path+"/"), "/")
-		x.resource(c, id)
-	}}
-	return c
+const (
+	batchesPath = "/v1/messages/batches"
+	filesPath   = "/v1/files"
+	skillsPath  = "/v1/skills"
+	anyID       = "/{id}"
+)
+
+var collections = [...]collection{
+	{batchesPath, []string{"", "cancel", "results"}, maxBatch},
+	{filesPath, []string{"", "content"}, maxFile},
+	{skillsPath, []string{"", "versions", "versions/*"}, maxFile},
 }
 
-const batchesPath = "/v1/messages/batches"
+// resourceEndpoints are the collections' and their members', in the order of collections. They are told as constants are: what
+// is made as the program starts is linked by every program.
+var resourceEndpoints = [len(collections)]struct{ all, one endpoint }{
+	{endpoint{batchesPath, "GET POST", (*exchange).resources}, endpoint{batchesPath + anyID, "GET POST DELETE", (*exchange).resources}},
+	{endpoint{filesPath, "GET POST", (*exchange).resources}, endpoint{filesPath + anyID, "GET HEAD DELETE", (*exchange).resources}},
+	{endpoint{skillsPath, "GET POST", (*exchange).resources}, endpoint{skillsPath + anyID, "GET POST DELETE", (*exchange).resources}},
+}
 
-var collections = []*collection{
-	newCollection(batchesPath, maxBatch, "GET POST DELETE", "", "cancel", "results"),
-	newCollection("/v1/files", maxFile, "GET HEAD DELETE", "", "content"),
-	newCollection("/v1/skills", maxFile, "GET POST DELETE", "", "versions", "versions/*"),
+// resources serves the collection of the path, or one of its members.
+func (x *exchange) resources() {
+	for i := range collections {
+		c := &collections[i]
+		if rest, ok := strings.CutPrefix(x.path, c.path); ok && (rest == "" || rest[0] == '/') {
+			id, _, _ := strings.Cut(strings.TrimPrefix(rest, "/"), "/")
+			x.resource(c, id)
+			return
+		}
+	}
 }
 
 func resourceRoute(path string) *endpoint {
-	for _, c := range collections {
+	for i := range collections {
+		c := &collections[i]
 		rest, ok := strings.CutPrefix(path, c.path)
 		if !ok {
 			continue
 		}
 		if rest == "" {
-			return c.all
+			return &resourceEndpoints[i].all
 		}
 		if rest[0] != '/' {
 			continue
@@ -71,7 +86,7 @@ func resourceRoute(path string) *endpoint {
 		for _, b := range c.below {
 			dir, wild := strings.CutSuffix(b, "*")
 			if below == b || wild && strings.HasPrefix(below, dir) && len(below) > len(dir) && !strings.Contains(below[len(dir):], "/") {
-				return c.one
+				return &resourceEndpoints[i].one
 			}
 		}
 		return nil
@@ -242,7 +257,8 @@ func (a *attempt) relayResource(ctx context.Context, w *watch, create bool) outc
 	defer copyBuffers.Put(buf)
 	var results *batchMeter
 	if strings.HasPrefix(x.path, batchesPath) && strings.HasSuffix(x.path, "/results") {
-		results = &batchMeter{}
+		x.g.o.Prices.Refresh(ctx, newPrices)
+		results = &batchMeter{list: x.prices(), now: x.g.o.Now().UTC()}
 	}
 	for {
 		n, err := resp.Body.Read(*buf)

@@ -75,7 +75,7 @@ func TestStalledBody_DoesNotKeepARefusalBack(t *testing.T) {
 func TestAccessLog_ClientGoneWithinItsBodyIs499(t *testing.T) {
 	b := newBubble(t, gateway.Settings{}, "a")
 	var out bytes.Buffer
-	h := web.Wrap(b.handler, web.Options{Log: slog.New(slog.DiscardHandler), Access: web.NewAccessLog(&out, false)})
+	h := web.Wrap(b.handler, web.Options{Log: slog.New(slog.DiscardHandler), Access: web.NewAccessLog(&out, false, 1)})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	q := httptest.NewRequestWithContext(ctx, http.MethodPost, "/v1/messages", iotest.ErrReader(io.ErrUnexpectedEOF))

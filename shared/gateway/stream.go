@@ -8,9 +8,11 @@ import (
 	"strings"
 	"time"
 
+	"sluice/shared/core"
 	"sluice/shared/eventstream"
 	"sluice/shared/sse"
 	"sluice/shared/translator"
+	"sluice/shared/translator/bedrock"
 	"sluice/shared/upstream"
 )
 
@@ -35,7 +37,9 @@ func (x *exchange) streamed() {
 		return a.stream(ctx, w, s)
 	})
 	w.stop()
-	x.rec.Bytes = s.bytes
+	if x.rec.Bytes = s.bytes; x.front.framed() {
+		x.rec.Bytes = x.front.out.sent
+	}
 	if s.started && (x.rec.Status == 0 || x.rec.Status == statusGone) {
 		x.rec.Status = http.StatusOK
 	}
@@ -57,6 +61,9 @@ func (x *exchange) earlyHeader(h http.Header) {
 	}
 	h["Cache-Control"] = noCache
 	h["X-Accel-Buffering"] = noBuffer
+	if x.front.framed() {
+		x.frontStream(h)
+	}
 }
 
 // relay copies one upstream stream to the client.
@@ -99,12 +106,12 @@ func (a *attempt) stream(ctx context.Context, w *watch, s *clientStream) outcome
 func (r *relay) run(ctx context.Context, rd batches) outcome {
 	x := r.a.x
 	defer func() {
-		if r.status.Started || r.content { // of an attempt that failed, too: it stands unless another one answers
+		if r.status.Started || r.content { // of an attempt that failed, too: it stands unless there is another one
 			t, estimated := r.stream.Tokens()
-			x.noteTokens(t, estimated, r.a.plan.wire)
+			x.noteTokens(t, r.stream.Terms(), estimated)
 		}
 		if r.content {
-			x.rec.StreamMillis = x.since()/1e6 - x.rec.FirstByteMS
+			x.rec.StreamMillis = max(0, x.since()/1e6-x.rec.FirstByteMS) // the first byte of a fast stream counts as 1 ms
 		}
 	}()
 	for {
@@ -117,6 +124,9 @@ func (r *relay) run(ctx context.Context, rd batches) outcome {
 		var out []byte
 		if err == nil {
 			out = r.stream.Batch(batch)
+			if r.status.Ended && !ended && x.front.framed() {
+				x.front.count(x, r.stream, now)
+			}
 		} else {
 			if !ended && errors.Is(err, io.EOF) {
 				out = r.stream.End()
@@ -168,7 +178,7 @@ func (r *relay) hold(n int, out []byte) (o *outcome, more bool) {
 	case st.Content:
 		return nil, false
 	case st.Err != nil: // in place of an answer: another node may do better, unseen
-		return &outcome{f: r.a.x.classifyStreamError(r.a, st.Err), stream: st.Err, wire: r.a.plan.wire}, false
+		return &outcome{f: r.a.x.classifyStreamError(r.a, st.Err), stream: st.Err, wire: r.a.plan.wire, kind: r.a.node.Kind}, false
 	case st.Broken != nil:
 		return &outcome{f: upstream.Failure{Class: upstream.Server, Status: http.StatusOK, Reason: "event stream in another format than its API has"}}, false
 	case !st.Ended && r.prelude <= maxHold:
@@ -186,14 +196,10 @@ func (r *relay) begin(now int64) {
 	r.content = true
 	x.rec.Status = http.StatusOK
 	x.rec.FirstByteMS = max(1, now/1e6)
-	if r.a.plan.wire.lateIn {
-		x.inputTokens() // while the body is there: a client that leaves early leaves us without a count
-	}
+	r.a.firstByte()
+	x.inputTokens() // while the body is there: a client that leaves early leaves us without a count
 	x.freeBody()
-	r.a.plan.parts = [5][]byte{} // the transport has its own view of what it may still be sending
-	if r.a.plan.enc != nil {
-		r.a.plan.enc.Body = nil
-	}
+	r.a.plan.forget()
 	// a failed node has proved itself; a long answer must not keep others from it. Any other is judged at the end: streams that
 	// are cut must add up
 	h := x.g.o.Health
@@ -217,18 +223,25 @@ func (r *relay) fillHeader(h http.Header) {
 	if h["Cache-Control"] == nil {
 		h["Cache-Control"] = noCache
 	}
-	if !r.a.plan.same {
+	if !r.a.plan.native() {
 		h["Content-Type"] = streamType
 	}
 	h["X-Accel-Buffering"] = noBuffer
+	if x.front.framed() {
+		x.frontStream(h)
+	}
 }
 
 // answerHeader fills a client's header from an upstream's. What an upstream of another dialect says in headers would
 // mislead the client, save for its request id.
 func (x *exchange) answerHeader(h, from http.Header, a *attempt) {
-	if a.plan.same {
+	if a.plan.native() {
 		upstream.CopyAnswer(h, from)
 		delete(h, "Content-Encoding")
+		if a.node.Kind == core.KindBedrock {
+			hideAWS(h)
+			a.setDropped(h)
+		}
 	} else {
 		if id := upstream.RequestID(from); id != "" {
 			h["X-Upstream-Request-Id"] = []string{id}
@@ -259,12 +272,14 @@ func (r *relay) over(ctx context.Context, err error) outcome {
 	}
 	f := upstream.Failure{Class: upstream.Connection, Status: http.StatusOK, Reason: "stream ended before its terminal event"}
 	switch {
-	case r.status.Broken != nil:
+	case r.status.Broken != nil && !errors.Is(err, io.EOF): // else it is the end that came too early
 		f.Class, f.Reason = upstream.Server, "event stream in another format than its API has"
 	case errors.Is(err, sse.ErrTooLarge):
 		f.Class, f.Reason = upstream.Server, "event larger than 32 MiB"
 	case errors.Is(err, eventstream.ErrTooLarge):
 		f.Class, f.Reason = upstream.Server, "event larger than 16 MiB"
+	case errors.Is(err, bedrock.ErrPayload):
+		f.Class, f.Reason = upstream.Server, "event stream in another format than its API has"
 	case errors.Is(err, eventstream.ErrCorrupt):
 		f.Class, f.Reason = upstream.Server, "event stream with wrong checksums"
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):

@@ -75,7 +75,7 @@ func TestUsage_OfStreamsInAllTheirForms(t *testing.T) {
 			core.Tokens{Input: 1, CacheWrite5m: 10, CacheWrite1h: 20, Output: 5}, false},
 		{"no final usage", head + evText + strings.Repeat(evMore, 100) + upstreamtest.Event("message_delta", `{"type":"message_delta","delta":{}}`) + evStop,
 			core.Tokens{Input: 11, CacheRead: 5, CacheWrite5m: 3, Output: -1}, true},
-		{"no counts at all", upstreamtest.Event("message_start", `{"type":"message_start","message":{}}`) + evText + evStop, core.Tokens{Output: -1}, true},
+		{"no counts at all", upstreamtest.Event("message_start", `{"type":"message_start","message":{}}`) + evText + evStop, core.Tokens{Input: int64(len(streamBody)+3) / 4, Output: -1}, true},
 		{"insane counts", head + evText + delta(`{"output_tokens":-5}`) + delta(`{"output_tokens":"7"}`) + delta(`{"output_tokens":1.5}`) + delta(`[]`) + delta(`null`) + evStop,
 			core.Tokens{Input: 11, CacheRead: 5, CacheWrite5m: 3, Output: -1}, true},
 		{"no event names", strings.Join(dataLines(whole), ""), core.Tokens{Input: 11, CacheRead: 5, CacheWrite5m: 3, Output: 42}, false},

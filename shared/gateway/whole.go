@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"sluice/shared/core"
 	"sluice/shared/rawjson"
 	"sluice/shared/translator"
 	"sluice/shared/upstream"
@@ -90,6 +89,12 @@ func (a *attempt) whole(ctx context.Context, metered bool) outcome {
 		return a.message(resp, buf.Bytes())
 	}
 	body := buf.Bytes()
+	if a.plan.wire == dialectInvoke {
+		var ok bool
+		if body, ok = counted(body); !ok {
+			return bad(upstream.Server, "answered in another format than its API has")
+		}
+	}
 	var v [2]rawjson.Value
 	if rawjson.Scan(body, []string{"type", "model"}, v[:]) != nil {
 		return bad(upstream.Server, "answered with something else than a JSON object")
@@ -97,7 +102,7 @@ func (a *attempt) whole(ctx context.Context, metered bool) outcome {
 	if v[0].TextEquals("error") {
 		e := a.plan.wire.ParseError(0, body)
 		e.Status = translator.ErrorStatus(e.Type)
-		return outcome{f: x.classifyStreamError(a, e), stream: e, wire: a.plan.wire}
+		return outcome{f: x.classifyStreamError(a, e), stream: e, wire: a.plan.wire, kind: a.node.Kind}
 	}
 	if a.alias() != "" && v[1].Kind() == rawjson.String {
 		body = rawjson.Splice(nil, body, v[1], rawjson.AppendString(nil, x.name))
@@ -111,36 +116,35 @@ func (a *attempt) message(resp *http.Response, body []byte) outcome {
 	x, p := a.x, a.plan
 	var err error
 	if p.same {
-		var t core.Tokens
+		var u translator.Usage
 		var estimated bool
-		if body, t, estimated, err = p.wire.PassReply(body, translator.TapOptions{Model: a.alias()}); err == nil {
-			x.noteTokens(t, estimated, p.wire)
+		if body, u, estimated, err = p.wire.PassReply(body, translator.TapOptions{Model: a.alias()}); err == nil {
+			x.noteTokens(u.Tokens, u.Terms, estimated)
 		}
 	} else {
 		var c translator.Collector
 		b := translator.NewBuilder(c.Event)
 		b.Enforce(p.enc.Enforce)
 		b.Rename(p.names)
-		if p.wire == dialectAmazonQ {
-			b.Guess(x.countedInput())
-		}
+		b.Guess(x.guess(p.wire))
 		if err = p.wire.ReadReply(body, b); err == nil {
 			err = b.Whole()
 		}
 		if err == nil {
 			t, estimated := b.Tokens()
-			x.noteTokens(t, estimated, p.wire)
+			x.noteTokens(t, b.Terms(), estimated)
 			body = x.client.AppendReply(nil, &c.Reply, x.reply())
 		}
 	}
 	var told *translator.Error
 	switch {
 	case errors.As(err, &told):
-		return outcome{f: x.classifyStreamError(a, told), stream: told, wire: p.wire}
+		return outcome{f: x.classifyStreamError(a, told), stream: told, wire: p.wire, kind: a.node.Kind}
 	case err != nil:
 		return outcome{f: upstream.Failure{Class: upstream.Server, Status: resp.StatusCode, Reason: "answered in another format than its API has"}}
 	}
 	x.rec.FirstByteMS = max(1, x.since()/1e6)
+	a.firstByte()
 	if x.state != nil {
 		x.state.save(body)
 	}
@@ -152,8 +156,11 @@ func (a *attempt) message(resp *http.Response, body []byte) outcome {
 func (x *exchange) answer(resp *http.Response, body []byte, a *attempt) {
 	h := x.w.Header()
 	x.answerHeader(h, resp.Header, a)
-	if !a.plan.same {
+	if !a.plan.native() {
 		h["Content-Type"] = jsonType
+	}
+	if x.front.framed() {
+		body = x.frontAnswer(h, body)
 	}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	x.rec.Status = resp.StatusCode

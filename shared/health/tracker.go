@@ -401,3 +401,26 @@ func (t *Tracker) Cooled(n *Node, name, model string, until time.Time, reason st
 	})
 	t.log.Warn("node is cooling down", "account", n.account, "node", name, "node_id", n.id, "model", model, "until", until.UTC().Format(time.RFC3339))
 }
+
+// How often Noted writes: at most once within each, for clients choose the models that they ask for.
+const (
+	noteAfter = time.Minute // any failure
+	noteAgain = time.Hour   // the same one
+)
+
+// Noted records why a request failed that says nothing of the node, but which its operator can mend: its last error tells it,
+// and nothing else changes. What was told within the last minute stays, and so does why a node gets no requests.
+func (t *Tracker) Noted(n *Node, reason string, now time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if s := n.state.Load(); s != nil {
+		age := now.Sub(s.LastErrAt)
+		if s.Failed || s.Blocked != "" || age < noteAfter || s.LastError == reason && age < noteAgain {
+			return
+		}
+	}
+	n.changeLocked(now, func(s core.NodeState) core.NodeState {
+		s.LastError, s.LastErrAt = reason, now
+		return s
+	})
+}

@@ -1,7 +1,6 @@
 package importer_test
 
 import (
-	"context"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
@@ -14,6 +13,7 @@ import (
 	"sluice/shared/core"
 	"sluice/shared/importer"
 	"sluice/shared/seal"
+	"sluice/shared/seal/sealtest"
 	"sluice/shared/store"
 	"sluice/shared/store/memory"
 	_ "sluice/shared/store/sqlite" // the driver
@@ -125,14 +125,7 @@ type target struct {
 }
 
 func newTarget(t *testing.T) *target {
-	master, err := seal.ParseLocalKey(seal.NewLocalKey())
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, box, err := seal.NewKeyring(context.Background(), master)
-	if err != nil {
-		t.Fatal(err)
-	}
+	box := sealtest.Box(t)
 	s := memory.New()
 	return &target{t: t, s: s, tables: store.NewTables(s, clock), box: box}
 }

@@ -84,6 +84,7 @@ const (
 	MetaAmq2API = "import/amq2api"  // the same
 	metaPool    = "import/pool"     // marks of pool accounts
 	metaPrices  = MetaQccPlus + "/prices"
+	metaPriced  = MetaQccPlus + "/priced" // the prices became the operator's
 	metaTotals  = MetaQccPlus + "/totals"
 )
 

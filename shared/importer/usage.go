@@ -2,12 +2,16 @@ package importer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"sluice/shared/core"
+	"sluice/shared/prices"
+	"sluice/shared/pricing"
 	"sluice/shared/store"
 )
 
@@ -40,7 +44,38 @@ func (r *run) takePrices(ctx context.Context) error {
 		ps = append(ps, p)
 	}
 	r.report.Prices = len(ps)
-	return r.Tables.WriteMeta(ctx, metaPrices, ps)
+	if err := r.Tables.WriteMeta(ctx, metaPrices, ps); err != nil {
+		return err
+	}
+	return r.setPrices(ctx, ps)
+}
+
+// setPrices makes the old prices the operator's, once: a further run would undo what was edited or ended here since.
+func (r *run) setPrices(ctx context.Context, ps []Price) error {
+	var m mark
+	err := r.Tables.ReadMeta(ctx, metaPriced, &m)
+	if err == nil || !store.Missing(err) {
+		return err
+	}
+	old := make([]pricing.Old, len(ps))
+	for i, p := range ps {
+		old[i] = pricing.Old{Model: p.Model, Input: p.Input, Output: p.Output, Active: p.Active}
+	}
+	rows, skipped := pricing.Builtin().FromOld(old, r.Now().UTC())
+	for _, s := range skipped {
+		model, why, _ := strings.Cut(s, ": ")
+		r.skip("price of "+model, why)
+	}
+	n, err := prices.New(prices.Options{Tables: r.Tables, Now: r.Now}).Take(ctx, rows)
+	switch {
+	case errors.Is(err, prices.ErrFull):
+		r.skip("the prices that differ from this gateway's own", "there are too many; set those that are needed")
+	case err != nil:
+		return fmt.Errorf("prices: %w", err)
+	case n > 0:
+		r.note("%d old prices differ from this gateway's own list and hold for new requests; see them with: sluice prices list", n)
+	}
+	return r.Tables.WriteMeta(ctx, metaPriced, mark{Done: true})
 }
 
 // takeUsage stores a record for each row of usage_logs, under a request id made of the row's own, so that a further run
@@ -58,12 +93,16 @@ func (r *base) takeUsageLogs(ctx context.Context, command string, record func(*R
 	if many, err := r.tooMuchUsage(ctx, command); many || err != nil {
 		return err
 	}
-	lost := map[string]int{}
+	lost, taken := map[string]int{}, map[string]*usageMark{}
 	err := r.rows(ctx, "usage_logs", func(row *Row) error {
 		rec, why := record(row)
 		if why != "" {
 			lost[why]++
 			return nil
+		}
+		known, err := r.takenBefore(ctx, taken, &rec)
+		if known || err != nil {
+			return err
 		}
 		return r.settle(ctx, &rec)
 	})
@@ -73,7 +112,50 @@ func (r *base) takeUsageLogs(ctx context.Context, command string, record func(*R
 	for _, why := range sortedKeys(lost) {
 		r.skip(fmt.Sprintf("%d usage records", lost[why]), why)
 	}
-	return r.Usage.Flush(ctx)
+	if err := r.Usage.Flush(ctx); err != nil {
+		return err
+	}
+	for _, m := range taken {
+		if m.newest.After(m.Until) {
+			if err := r.Tables.WriteMeta(ctx, m.id, usageMark{Until: m.newest}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// usageMark is until when the usage of an account's key was taken from a database by earlier runs. Records are known by their
+// ids only as long as they are kept: without the mark a further run would count again what was removed since.
+type usageMark struct {
+	Until  time.Time `json:"until"`
+	id     string    // of its document
+	newest time.Time
+}
+
+// stillComes is how far back an old gateway may yet add records: it writes one when a request ends, with whatever time. They
+// are kept here for longer, and so known by their ids.
+const stillComes = 24 * time.Hour
+
+// takenBefore reports whether an earlier run took the record. The first one that is read tells which database it is of: an
+// operator may take over several, one after the other.
+func (r *base) takenBefore(ctx context.Context, taken map[string]*usageMark, rec *core.Settlement) (bool, error) {
+	subject := rec.Account + "/" + rec.Key
+	m := taken[subject]
+	if m == nil {
+		m = &usageMark{}
+		id := r.metaOf("usage", fmt.Sprintf("%s/%s/%d", subject, rec.RequestID, rec.EndedAt.UnixMicro()))
+		if err := r.Tables.ReadMeta(ctx, id, m); err != nil && !store.Missing(err) {
+			return false, err
+		}
+		m.id = id
+		taken[subject] = m
+	}
+	now := r.Now()
+	if rec.EndedAt.After(m.newest) && !rec.EndedAt.After(now) {
+		m.newest = rec.EndedAt
+	}
+	return !rec.EndedAt.After(m.Until) && now.Sub(rec.EndedAt) > stillComes, nil
 }
 
 // settle stores a record.
@@ -163,9 +245,6 @@ func (r *run) finish(ctx context.Context) error {
 		if n := s.Text("active_node"); n != "" && r.nodes[n].id != "" {
 			r.skip("active node of account "+clip(id, 60), "it followed the weights, which were taken; activate one to prefer it")
 		}
-	}
-	if r.report.Prices > 0 {
-		r.note("the old prices are kept as the document %s; what requests cost here follows this gateway's own list", metaPrices)
 	}
 	return nil
 }

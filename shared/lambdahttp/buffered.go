@@ -36,6 +36,7 @@ func (d *document) Close() error { return nil }
 func (f *function) buffered(ctx context.Context, h http.Handler, ev *event) (io.Reader, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	ctx = web.WithAnswerLimit(ctx, f.o.MaxBuffered)
 	r := ev.request(ctx)
 	w := f.newBuffer(ev)
 	panicked := f.guard(h, w, r)

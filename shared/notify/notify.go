@@ -73,6 +73,8 @@ const (
 	RuleErrorRate  = "error_rate"  // percent of requests of the window that failed
 	RuleLatencyP95 = "latency_p95" // ms until the first byte, of the window's requests
 	RuleSpendDay   = "spend_day"   // USD since the day began
+	RuleSpendMonth = "spend_month" // USD since the month began
+	RuleForecast   = "forecast"    // USD that the month will have cost, at the pace of the last 7 days
 	RuleNodeDown   = "node_down"   // minutes that a node has been failed
 )
 

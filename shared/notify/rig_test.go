@@ -15,6 +15,7 @@ import (
 	"sluice/shared/core"
 	"sluice/shared/notify"
 	"sluice/shared/seal"
+	"sluice/shared/seal/sealtest"
 	"sluice/shared/store"
 	"sluice/shared/store/memory"
 )
@@ -53,14 +54,7 @@ type rig struct {
 
 func newRig(t *testing.T, edit ...func(*notify.Options)) *rig {
 	t.Helper()
-	master, err := seal.ParseLocalKey(seal.NewLocalKey())
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, box, err := seal.NewKeyring(t.Context(), master)
-	if err != nil {
-		t.Fatal(err)
-	}
+	box := sealtest.Box(t)
 	s := memory.New()
 	t.Cleanup(func() { _ = s.Close() })
 	r := &rig{t: t, clock: &clock{at: start}, store: s, docs: &docs{Docs: s}, box: box}

@@ -16,12 +16,13 @@ type Use struct {
 	At       time.Time
 	Batch    bool   // it was part of a batch (Anthropic: usage.service_tier "batch")
 	Fast     bool   // fast mode answered (Anthropic: usage.speed "fast")
+	Priority bool   // OpenAI's tier "priority" answered: costs the rates of fast mode where the list has them, else the normal ones
 	Geo      string // usage.inference_geo as Anthropic reports it; only "us" costs more
 	Searches int64  // usage.server_tool_use.web_search_requests
 }
 
-// defaultBatch is the percentage that batches cost where a row says nothing (wire-formats 6.8).
-const defaultBatch = 50
+// DefaultBatch is the percentage that batches cost where a row says nothing (wire-formats 6.8).
+const DefaultBatch = 50
 
 // scale is how many units make a micro-USD: rates are for a million tokens, and two percentages multiply them.
 const scale = 1_000_000 * 100 * 100
@@ -69,6 +70,8 @@ func (l *List) CostOf(u Use) (micro int64, priced bool) {
 func (r *Row) rates(u *Use) (*Rates, bool) {
 	long := r.LongOver > 0 && totalInput(&u.Tokens) > r.LongOver
 	switch {
+	case u.Priority && !u.Fast && !long && !u.Batch && r.Fast != Rates{}:
+		return &r.Fast, true
 	case u.Fast && (long || u.Batch || r.Fast == Rates{}):
 		return nil, false
 	case u.Fast:
@@ -89,8 +92,9 @@ func count(n int64) int64 { return min(max(n, 0), maxTokens) }
 // percent is what the request's tokens cost of the rates, in hundredths of a percent.
 func (r *Row) percent(u *Use, n spelled) uint64 {
 	p := uint64(100)
-	bedrock := n.bedrock || u.Kind == core.KindBedrock
-	if r.Regional > 0 && (bedrock && !n.global || !bedrock && strings.EqualFold(u.Geo, "us")) {
+	// Bedrock tells by its ids. Of its nodes, only Claude Platform on AWS is sent other names; there it is as at Anthropic:
+	// docs.aws.amazon.com/claude-platform/latest/userguide/data-residency.html
+	if r.Regional > 0 && (n.bedrock && !n.global || !n.bedrock && strings.EqualFold(u.Geo, "us")) {
 		p = uint64(r.Regional)
 	}
 	switch {
@@ -99,7 +103,7 @@ func (r *Row) percent(u *Use, n spelled) uint64 {
 	case r.Batch > 0:
 		return p * uint64(r.Batch)
 	}
-	return p * defaultBatch
+	return p * DefaultBatch
 }
 
 // total adds up micro-USD for a million times as many tokens.

@@ -14,8 +14,8 @@ import (
 	"sluice/shared/core"
 )
 
-// maxList is how many bytes Parse reads. The whole list of LiteLLM had 1.6 MB in 2026.
-const maxList = 8 << 20
+// MaxList is how many bytes Parse reads. The whole list of LiteLLM had 1.6 MB in 2026.
+const MaxList = 8 << 20
 
 // entry is a model of LiteLLM's list, by the names of its fields, each read only when it is needed: what a field holds
 // differs between models, and much is none of our business.
@@ -30,22 +30,27 @@ type entry map[string]json.RawMessage
 // and models that two entries price differently, as long as neither is plainly the model's own. It is an error when the file
 // is no such list, names a model twice or has no price at all.
 func Parse(r io.Reader) ([]Row, error) {
-	doc, err := io.ReadAll(io.LimitReader(r, maxList+1))
+	rows, _, err := ParseCounting(r)
+	return rows, err
+}
+
+// ParseCounting is [Parse], and tells how many entries of the list became no row, "sample_spec" not among them.
+func ParseCounting(r io.Reader) (rows []Row, skipped int, err error) {
+	doc, err := io.ReadAll(io.LimitReader(r, MaxList+1))
 	if err != nil {
-		return nil, fmt.Errorf("price list: %w", err)
+		return nil, 0, fmt.Errorf("price list: %w", err)
 	}
-	if len(doc) > maxList {
-		return nil, fmt.Errorf("price list: it is over %d bytes", maxList)
+	if len(doc) > MaxList {
+		return nil, 0, fmt.Errorf("price list: it is over %d bytes", MaxList)
 	}
-	found, err := parse(doc)
+	found, entries, err := parse(doc)
 	if err != nil {
-		return nil, fmt.Errorf("price list: %w", err)
+		return nil, 0, fmt.Errorf("price list: %w", err)
 	}
-	rows := settle(found)
-	if len(rows) == 0 {
-		return nil, errors.New("price list: no entry has a price; it must be in LiteLLM's format")
+	if rows = settle(found); len(rows) == 0 {
+		return nil, 0, errors.New("price list: no entry has a price; it must be in LiteLLM's format")
 	}
-	return rows, nil
+	return rows, entries - len(rows), nil
 }
 
 // offer is what one entry says of a model.
@@ -55,29 +60,33 @@ type offer struct {
 	name string
 }
 
-func parse(doc []byte) ([]offer, error) {
+// parse also counts the list's entries.
+func parse(doc []byte) (found []offer, entries int, err error) {
 	dec := json.NewDecoder(bytes.NewReader(doc))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return nil, errors.New("it is no JSON object")
+		return nil, 0, errors.New("it is no JSON object")
 	}
-	var found []offer
 	seen := make(map[string]bool)
 	for dec.More() {
 		t, err := dec.Token()
 		name, ok := t.(string)
 		if err != nil || !ok {
-			return nil, errors.New("it is no valid JSON")
+			return nil, 0, errors.New("it is no valid JSON")
 		}
 		var raw json.RawMessage
 		if err := dec.Decode(&raw); err != nil {
-			return nil, errors.New("it is no valid JSON")
+			return nil, 0, errors.New("it is no valid JSON")
 		}
 		if seen[name] {
-			return nil, fmt.Errorf("%.100q is there twice", name)
+			return nil, 0, fmt.Errorf("%.100q is there twice", name)
 		}
 		seen[name] = true
+		if name == "sample_spec" {
+			continue
+		}
+		entries++
 		var e entry
-		if name == "sample_spec" || json.Unmarshal(raw, &e) != nil {
+		if json.Unmarshal(raw, &e) != nil {
 			continue
 		}
 		if o, ok := e.offer(name); ok {
@@ -85,12 +94,12 @@ func parse(doc []byte) ([]offer, error) {
 		}
 	}
 	if _, err := dec.Token(); err != nil {
-		return nil, errors.New("it is no valid JSON")
+		return nil, 0, errors.New("it is no valid JSON")
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("something follows the list")
+		return nil, 0, errors.New("something follows the list")
 	}
-	return found, nil
+	return found, entries, nil
 }
 
 // offer makes what an entry says into a row.

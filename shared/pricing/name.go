@@ -112,13 +112,16 @@ func cutPrefix(s []byte, prefix string) ([]byte, bool) {
 	return s[len(prefix):], true
 }
 
-// trimRevision removes "-v1:0", "-v1" or "-1:0" at the end.
+// trimRevision removes "-v1:0", "-v1" or "-1:0" at the end, and the size of a context window behind it (":200k").
 func trimRevision(s []byte) []byte {
 	i := bytes.LastIndexByte(s, '-')
 	if i < 0 {
 		return s
 	}
 	major, minor, colon := bytes.Cut(s[i+1:], []byte(":"))
+	if before, window, ok := bytes.Cut(minor, []byte(":")); ok && len(window) > 1 && len(window) < 6 && window[len(window)-1] == 'k' && digits(window[:len(window)-1]) {
+		minor = before
+	}
 	major, v := cutPrefix(major, "v")
 	if !v && !colon || len(major) == 0 || len(major) > 2 || !digits(major) || !digits(minor) {
 		return s

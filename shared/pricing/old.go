@@ -54,8 +54,14 @@ func (l *List) FromOld(old []Old, from time.Time) (rows []Row, skipped []string)
 
 // repriced is the row with other prices of input and output, and the rest in proportion: output to output, else to input.
 func (r *Row) repriced(to *Row) Row {
+	n := r.inProportion(to)
+	n.Source = to.Source + "; cache, bands and fast mode computed in the proportions of: " + r.Source
+	return n
+}
+
+func (r *Row) inProportion(to *Row) Row {
 	n := *r
-	n.Model, n.From, n.To, n.Source = to.Model, to.From, to.To, to.Source+"; cache, bands and fast mode computed in the proportions of: "+r.Source
+	n.Model, n.From, n.To = to.Model, to.From, to.To
 	for _, p := range [...]*Rates{&n.Rates, &n.Long, &n.Fast} {
 		for _, c := range [...]*int64{&p.Input, &p.CacheRead, &p.Write5m, &p.Write1h} {
 			*c = proportion(*c, to.Input, r.Input)

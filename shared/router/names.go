@@ -114,9 +114,12 @@ func isClaude(model string) bool {
 
 // spelling is a model's name as it was asked for and, where its version has a dot, with dashes. Anthropic and Bedrock know
 // Claude models by the latter only, Amazon Q by the former.
-type spelling struct{ asked, dashed string }
+type spelling struct {
+	asked, dashed string
+	bedrock       bool // it is an id of Bedrock's
+}
 
-func spell(model string) spelling { return spelling{model, dashed(model)} }
+func spell(model string) spelling { return spelling{model, dashed(model), isBedrockID(model)} }
 
 // other is the second spelling that counts for the node, "" without one.
 func (s spelling) other(n *core.Node) string {
@@ -223,20 +226,38 @@ func lists(n *core.Node, s spelling) bool {
 	return false
 }
 
-// prefers reports whether the node is one of those that the name belongs to.
-func prefers(n *core.Node, s spelling) bool {
+// How much a name belongs to a node.
+const (
+	stranger = iota // not at all
+	ofKind          // to its kind
+	own             // to it: it lists or maps it, or the name is an id of the node's own service
+)
+
+// belongs tells how much the name belongs to the node. own counts for more than ofKind with ids of Bedrock's only: an Anthropic
+// or OpenAI service may know them, as relays do, but who has a node of Bedrock means that.
+func belongs(n *core.Node, s spelling) int {
+	claude := isClaude(s.asked)
 	switch {
 	case s.asked == "":
-		return true
-	case n.Kind == core.KindOpenAI:
-		if !isClaude(s.asked) {
-			return serves(n, s)
+		return ofKind
+	case s.bedrock && named(n, s):
+		return own
+	case s.bedrock && n.Kind == core.KindBedrock:
+		// the other APIs know no models but Claude, which the ARN of a profile that someone made may be
+		if (claude || n.API == "converse" || strings.HasPrefix(s.asked, "arn:")) && serves(n, s) {
+			return own
 		}
-	case n.Kind == core.KindAnthropic, n.Kind == core.KindBedrock, n.Kind == core.KindAmazonQ:
-		if isClaude(s.asked) {
-			return serves(n, s)
-		}
+		return stranger
+	case claude != (n.Kind == core.KindOpenAI) && serves(n, s): // claude*: all kinds but that one; other names: that one alone
+		return ofKind
+	case named(n, s):
+		return ofKind
 	}
+	return stranger
+}
+
+// named reports whether the node lists or maps the name.
+func named(n *core.Node, s spelling) bool {
 	if len(n.Models) > 0 && lists(n, s) {
 		return true
 	}
@@ -246,6 +267,30 @@ func prefers(n *core.Node, s spelling) bool {
 	_, score := nodeName(n, s)
 	return score > 0
 }
+
+// isBedrockID reports whether a name is one that only Bedrock gave: an ARN, or a maker's model, with the regions of an inference
+// profile before it or without ("us.anthropic.claude-opus-5-5", "amazon.nova-pro-v1:0").
+func isBedrockID(model string) bool {
+	if strings.HasPrefix(model, "arn:aws") {
+		return strings.Contains(model, ":bedrock:")
+	}
+	maker, rest, ok := strings.Cut(model, ".")
+	switch maker {
+	case "global", "us", "eu", "jp", "au", "apac", "ca", "us-gov":
+		maker, rest, ok = strings.Cut(rest, ".")
+	}
+	if !ok || maker == "" || rest == "" || !isLetter(rest[0]) {
+		return false
+	}
+	for i := range len(maker) {
+		if c := maker[i]; !isLetter(c) && !isDigit(c) {
+			return false
+		}
+	}
+	return isLetter(maker[0])
+}
+
+func isLetter(c byte) bool { return 'a' <= c && c <= 'z' }
 
 // Serves reports whether the node takes the model: one without a list takes any name, and every one takes the names that
 // it maps. List entries may end in *.

@@ -10,6 +10,10 @@ import (
 	"sluice/shared/router"
 )
 
+func api(s string) func(*router.Candidate) {
+	return func(c *router.Candidate) { c.Node.API = s }
+}
+
 func kind(k core.Kind) func(*router.Candidate) {
 	return func(c *router.Candidate) { c.Node.Kind = k }
 }
@@ -190,6 +194,14 @@ func TestD54_KindsAreNotMixed(t *testing.T) {
 		{"and the third", []router.Candidate{openai, with(anthropic, tried), with(bedrock, tried), q}, "claude-x", "", router.Choice{Index: 3}},
 		{"another name", []router.Candidate{with(anthropic, func(c *router.Candidate) { c.Node.Weight = 0 }), openai}, "gpt-5.4", "", router.Choice{Index: 1}},
 		{"Bedrock's names of Claude", []router.Candidate{openai, bedrock}, "us.anthropic.claude-x-v1:0", "", router.Choice{Index: 1}},
+		{"they are no other service's", []router.Candidate{anthropic, openai, bedrock}, "us.anthropic.claude-x-v1:0", "a", router.Choice{Index: 2}},
+		{"nor is an ARN", []router.Candidate{anthropic, bedrock}, "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/claude", "", router.Choice{Index: 1}},
+		{"unless one lists them, as a relay's node", []router.Candidate{with(openai, serves("us.anthropic.*")), bedrock}, "us.anthropic.claude-x-v1:0", "", router.Choice{Index: 0}},
+		{"a relay takes them where Bedrock is none of the nodes", []router.Candidate{openai, anthropic}, "us.anthropic.claude-x-v1:0", "", router.Choice{Index: 1}},
+		{"Bedrock's Nova, by Converse", []router.Candidate{openai, bedrock, with(bedrock, api("converse"))}, "us.amazon.nova-pro-v1:0", "", router.Choice{Index: 2}},
+		{"its other APIs know no Nova", []router.Candidate{openai, bedrock}, "us.amazon.nova-pro-v1:0", "", router.Choice{Index: 0}},
+		{"a version's dot makes no maker", []router.Candidate{openai, with(bedrock, api("converse"))}, "gpt-5.4", "", router.Choice{Index: 0}},
+		{"nor does a number behind it", []router.Candidate{openai, with(bedrock, api("converse"))}, "o3.5", "", router.Choice{Index: 0}},
 		{"the activated one is no exception", []router.Candidate{openai, anthropic}, "claude-x", "o", router.Choice{Index: 1}},
 		{"but is first among the preferred", []router.Candidate{openai, anthropic, bedrock}, "claude-x", "b", router.Choice{Index: 2}},
 		{"the others do not step in for a tried one", []router.Candidate{openai, with(anthropic, tried)}, "claude-x", "", router.Choice{Index: -1, Why: router.Tried}},

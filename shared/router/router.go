@@ -68,7 +68,7 @@ type Choice struct {
 type query struct {
 	*Request
 	name      spelling
-	preferred bool // some enabled node is preferred for the model: no other one is a candidate
+	preferred int // how much the name belongs to the enabled node that it belongs to most: those below are no candidates
 }
 
 // Pick chooses the next node to try: the activated one while it is fit, then the lowest weight; within it by rendezvous
@@ -79,13 +79,13 @@ type query struct {
 //
 // Where an enabled node is preferred for the model, fit or not, those that merely would take the name are no candidates:
 // a Claude name sent to an OpenAI service brings a 404 in place of the real failure. Preferred for Claude names are nodes of
-// kind anthropic, bedrock and amazonq, for others those of kind openai, and for any name those that list or map it.
+// kind anthropic, bedrock and amazonq, for others those of kind openai, and for any name those that list or map it. Bedrock's
+// own ids go to its nodes, where there are any.
 func Pick(cs []Candidate, r *Request, random func() uint64) Choice {
 	q := query{Request: r, name: spell(r.Model)}
 	for i := range cs {
-		if n := cs[i].Node; !n.Disabled && prefers(n, q.name) {
-			q.preferred = true
-			break
+		if n := cs[i].Node; !n.Disabled {
+			q.preferred = max(q.preferred, belongs(n, q.name))
 		}
 	}
 	return q.pick(cs, random)
@@ -190,7 +190,7 @@ func (q *query) judge(c *Candidate) (Why, rank, time.Duration) {
 	switch {
 	case c.Node.Disabled:
 		return NoNode, 0, 0
-	case q.preferred && !prefers(c.Node, q.name), !q.preferred && !serves(c.Node, q.name):
+	case belongs(c.Node, q.name) < q.preferred, q.preferred == stranger && !serves(c.Node, q.name):
 		return NoModel, 0, 0
 	case c.Unable:
 		return Unfit, 0, 0

@@ -27,6 +27,9 @@ var (
 	ErrHeld     = errors.New("held by someone else")    // Acquire
 	ErrNewer    = errors.New("made by a newer version") // the schema's compatible version is above ours
 	ErrFull     = errors.New("buffer of unsaved usage is full")
+	ErrWindow   = errors.New("needs From and To, at most 31 days apart") // Sums of what only the records tell
+	ErrCursor   = errors.New("not a cursor of this list")                // Records
+	ErrGroups   = errors.New("too many groups")                          // Sums by session or agent: more than MaxGroups
 )
 
 // Doc is a stored document.
@@ -80,6 +83,7 @@ const (
 	KindResponse  = "response" // conversation of a Responses client
 
 	KindNodeCheck    = "nodecheck"    // what was last seen and told of a node
+	KindPrices       = "prices"       // a list of prices that differ from the built-in ones
 	KindHealthDay    = "healthday"    // a node's checks and changes of one day; expires
 	KindShare        = "share"        // a link to a monitor page
 	KindChannel      = "channel"      // where notifications go
@@ -88,6 +92,8 @@ const (
 	KindNotice       = "notice"     // a notification to send; deleted when it is sent or given up
 	KindNoticeLog    = "noticelog"  // what became of it; expires
 	KindNoticeSeen   = "noticeseen" // what was told of late, so that it is not told again; expires
+
+	KindAudit = "audit" // an entry of the audit log, by its padded number; expires
 )
 
 // Generational reports whether a change of such a document raises its account's generation.
@@ -206,8 +212,13 @@ type Leases interface {
 
 // UsageFilter selects records. Empty fields select everything. From is inclusive, To exclusive, both over EndedAt.
 type UsageFilter struct {
-	Account, Key, Node, Model, Session string
-	From, To                           time.Time
+	Account, Key, Node, Model, Session, Agent string
+	Failed                                    bool // only requests that were no success
+	From, To                                  time.Time
+
+	// These change what Sums returns, not what is selected.
+	Zone *time.Location // of days and months; nil: UTC
+	Top  int            // by session or agent: how many groups, those of the most requests; 0 or more than MaxTop: MaxTop
 }
 
 // GroupBy is what sums are grouped by.
@@ -221,20 +232,58 @@ const (
 	GroupNode    GroupBy = "node"
 	GroupModel   GroupBy = "model" // as asked for
 	GroupHour    GroupBy = "hour"
+	GroupDay     GroupBy = "day"
+	GroupMonth   GroupBy = "month"
+	GroupSession GroupBy = "session"
+	GroupAgent   GroupBy = "agent"
 )
+
+const (
+	// RecordWindow is the longest window of sums that only the records tell: those by session or agent, and those that
+	// are filtered by Session, Agent or Failed.
+	RecordWindow = 31 * 24 * time.Hour
+
+	// MaxTop is the most groups that sums by session or agent have.
+	MaxTop = 1000
+
+	// MaxGroups is how many of them are told apart while they are summed up: clients name them, each request another if they like.
+	MaxGroups = 100_000
+)
+
+// Retention is for how long each class of usage is kept, counted from its end; 0: for ever. Hours are kept at least as
+// long as records, and days as hours.
+type Retention struct {
+	Records, Hours, Days time.Duration
+}
 
 // Usage keeps records and sums.
 type Usage interface {
 	// Records returns up to limit records, newest first (EndedAt, then request id), and a cursor for the next page,
-	// "" on the last. A cursor that is not one of ours is an error.
+	// "" on the last. ErrCursor for a cursor that is not one of ours. What one call reads is bounded: where the filter
+	// passes over thousands of records the page is shorter than limit, or empty, and has a cursor all the same.
 	Records(ctx context.Context, f UsageFilter, cursor string, limit int) ([]core.Settlement, string, error)
-	// Sums returns sums by group, ordered by group (or hour). They equal the sums over the records selected, those
-	// settled but not yet saved included. Session cannot be combined with hours before the records kept.
+	// Sums returns sums by group, ordered by group (or time). They equal the sums over the records selected, those
+	// settled but not yet saved included; of what is no longer kept as records, hours or days, an hour or a day counts
+	// wholly where it begins.
+	//
+	// Days and months are those of f.Zone. They come of hours: where the zone's offset is not of whole hours, an hour
+	// counts in the day that it begins in. Where hours are no longer kept, the day of UTC is taken for the day of the
+	// zone with that date, and sums by hour have one for the whole day at its first hour.
+	//
+	// Sums by session or agent, and those filtered by Session, Agent or Failed, come of the records: ErrWindow unless
+	// From and To are at most RecordWindow apart. By session or agent they are ordered by requests, the most first; where
+	// there are more than f.Top groups the last sum is that of all others and says in Others how many they are.
 	Sums(ctx context.Context, f UsageFilter, by GroupBy) ([]core.UsageSum, error)
-	// Rollup writes hourly sums of the hours that are over at now and closes those that ended 10 minutes ago. It may
-	// be called at any time, by several instances, again and again. A record that arrives for a closed hour later is
-	// counted all the same.
+	// Rollup writes hourly sums of the hours that are over at now and closes those that ended 10 minutes ago; days of UTC
+	// whose hours are all closed get daily sums. It may be called at any time, by several instances, again and again. A
+	// record that arrives for a closed hour later is counted all the same.
 	Rollup(ctx context.Context, now time.Time) error
+	// Retain removes records, hourly and daily sums that are older than keep says, a bounded number at a call, and
+	// returns how many; what is removed by the store itself is not among them. While it returns more than 0 there may be
+	// more. Nothing is removed that is not summed up: records of hours that are open and hours of days without sums stay.
+	// Sums stay as they were, but for what their contract says of the time that is no longer kept. A record is known by
+	// its request id as long as it is kept.
+	Retain(ctx context.Context, now time.Time, keep Retention) (removed int, err error)
 	// DeleteUsage removes an account's records and sums.
 	DeleteUsage(ctx context.Context, account string) error
 }

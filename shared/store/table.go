@@ -160,7 +160,7 @@ func (t *Table[T]) Update(ctx context.Context, id string, edit func(*T) error) (
 		if !errors.Is(err, ErrConflict) || try >= maxTries {
 			return r, err
 		}
-		if err := pause(ctx, time.Duration(rand.Int64N(int64(min(try+1, 50))*int64(time.Millisecond)))); err != nil {
+		if err := Pause(ctx, time.Duration(rand.Int64N(int64(min(try+1, 50))*int64(time.Millisecond)))); err != nil {
 			return r, err
 		}
 	}
@@ -188,7 +188,8 @@ func (t *Table[T]) Delete(ctx context.Context, id string) error {
 	return t.docs.Delete(ctx, t.kind, id, 0)
 }
 
-func pause(ctx context.Context, d time.Duration) error {
+// Pause waits before another try; the error is that of ctx.
+func Pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

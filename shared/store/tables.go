@@ -25,6 +25,7 @@ type Tables struct {
 	Checks    *Table[core.NodeCheck] // by the node's id
 	Days      *Table[core.HealthDay] // by DayID
 	Shares    *Table[core.Share]     // looked up by Hash
+	Prices    *Table[PriceTable]
 	docs      Docs
 }
 
@@ -66,6 +67,15 @@ type MetaValue struct {
 	Data json.RawMessage `json:"data"`
 }
 
+// PriceTable is a list of prices that differ from the built-in ones.
+type PriceTable struct {
+	ID      string            `json:"id"`
+	Account string            `json:"account,omitempty"` // that it holds for; empty: all
+	Table   string            `json:"table"`             // as pricing.ReadTable reads it
+	Names   map[string]string `json:"names,omitempty"`   // of models, for people
+	Updated time.Time         `json:"updated"`
+}
+
 // NewTables binds the documents. now is the clock for expiry.
 func NewTables(docs Docs, now func() time.Time) *Tables {
 	return &Tables{
@@ -93,7 +103,8 @@ func NewTables(docs Docs, now func() time.Time) *Tables {
 		Shares: NewTable(docs, KindShare, now, func(s *core.Share) Meta {
 			return Meta{ID: s.ID, Account: s.Account, Unique: []string{s.Hash}}
 		}),
-		Metas: NewTable(docs, KindMeta, now, func(m *MetaValue) Meta { return Meta{ID: m.ID} }),
+		Prices: NewTable(docs, KindPrices, now, func(p *PriceTable) Meta { return Meta{ID: p.ID, Account: p.Account} }),
+		Metas:  NewTable(docs, KindMeta, now, func(m *MetaValue) Meta { return Meta{ID: m.ID} }),
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"sluice/shared/core"
 	"sluice/shared/seal"
+	"sluice/shared/seal/sealtest"
 	"sluice/shared/store"
 	"sluice/shared/store/memory"
 	"sluice/shared/tokens"
@@ -175,14 +176,7 @@ func (l *lines) String() string {
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	master, err := seal.ParseLocalKey(seal.NewLocalKey())
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, box, err := seal.NewKeyring(t.Context(), master)
-	if err != nil {
-		t.Fatal(err)
-	}
+	box := sealtest.Box(t)
 	return &rig{t: t, st: memory.New(), box: box, svc: &service{current: map[string]string{}, life: time.Hour},
 		node: core.Node{ID: "7", Account: "acme", Kind: core.KindAmazonQ, UpdatedAt: time.Now()}}
 }

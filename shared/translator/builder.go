@@ -349,6 +349,9 @@ func (b *Builder) Usage(final bool) *Usage {
 	return &b.usage
 }
 
+// More takes back that the output count was the last word: there is more output.
+func (b *Builder) More() { b.sized = false }
+
 // Stop notes why the answer ended; sequence may be nil.
 func (b *Builder) Stop(reason StopReason, sequence Raw) {
 	if b.over() {
@@ -401,13 +404,16 @@ func (b *Builder) Whole() error {
 	return nil
 }
 
-// Tokens returns what was used, and whether it is an estimate: when the upstream's last count never came, the output is at
-// least a quarter of the bytes that passed.
+// Tokens returns what was used, and whether it is an estimate, or has one in it: when the upstream's last count never came,
+// the output is at least a quarter of the bytes that passed.
 func (b *Builder) Tokens() (core.Tokens, bool) {
 	t := b.usage.Tokens
 	if b.sized {
-		return t, false
+		return t, b.usage.Partial
 	}
 	t.Output = b.estimate()
 	return t, true
 }
+
+// Terms returns what the price depends on besides the tokens, as far as it came.
+func (b *Builder) Terms() Terms { return b.usage.Terms }

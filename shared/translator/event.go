@@ -52,9 +52,23 @@ const (
 // Usage is what an answer used. Input counts are apart: Input is what was neither read from a cache nor written to one.
 type Usage struct {
 	core.Tokens
+	Terms
 	Reasoning int64 // of Output, spent on thinking
 	Tier      string
+	Partial   bool // the upstream left out the input, or told a count that no answer has: the tokens are not all its own
 }
+
+// Terms are what an answer's price depends on besides its tokens, as the upstream told it. The zero value costs the normal
+// price.
+type Terms struct {
+	Fast     bool   // Anthropic's fast mode answered
+	Priority bool   // OpenAI's service tier "priority" answered
+	Geo      string // Anthropic's inference_geo, where it is a place: "us"
+	Searches int64  // of the web, by Anthropic's own tool; the usage of OpenAI's does not name them
+}
+
+// PriorityTier is how OpenAI names the tier of Terms.Priority.
+const PriorityTier = "priority"
 
 // Reply is a whole answer.
 type Reply struct {

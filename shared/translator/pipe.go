@@ -87,3 +87,6 @@ func (p *Pipe) Fail(e *Error) []byte { return p.sink.Fail(nil, e) }
 
 // Tokens implements Stream.
 func (p *Pipe) Tokens() (core.Tokens, bool) { return p.b.Tokens() }
+
+// Terms implements Stream.
+func (p *Pipe) Terms() Terms { return p.b.Terms() }

@@ -58,12 +58,13 @@ type Passer interface {
 	NewTap(o TapOptions) Stream
 	// PassReply reads the usage out of a whole answer and puts the client's model name into it where o says so. The
 	// errors are ReadReply's.
-	PassReply(body []byte, o TapOptions) (out []byte, tokens core.Tokens, estimated bool, err error)
+	PassReply(body []byte, o TapOptions) (out []byte, used Usage, estimated bool, err error)
 }
 
 // Target is what a request is encoded for.
 type Target struct {
 	Model string // as the node calls it
+	Asked string // as the client calls it: tells what the model is where Model, such as the ARN of a profile, does not
 	// Same tells that client and target are two dialects of one family (OpenAI's), which share more than the hub has.
 	Same bool
 	// Conversation is an id of the request's own, a UUID, for upstreams that want one; Profile is what the node has.
@@ -154,6 +155,8 @@ type Stream interface {
 	Fail(e *Error) []byte
 	// Tokens returns what was used, and whether that is an estimate.
 	Tokens() (t core.Tokens, estimated bool)
+	// Terms returns what its price depends on besides.
+	Terms() Terms
 }
 
 // Status is how far a stream has come. An Err without Content came in place of an answer.

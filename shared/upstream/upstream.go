@@ -34,6 +34,9 @@ type Request struct {
 	// Again returns Body from its start, for a kept connection that turned out closed before anything was sent on it;
 	// nil: Body can be read once only.
 	Again func() (io.ReadCloser, error)
+	// Model and Stream are what the body names, for the kinds whose paths tell them. Model is the name as it is sent.
+	Model  string
+	Stream bool
 }
 
 // Client sends requests to upstreams of one kind.
@@ -61,6 +64,15 @@ const (
 	Connection        // no connection, or lost before an answer: blamed, another is tried
 	Stopped           // we ended it ourselves: nobody is blamed, nothing else is tried
 )
+
+// String is the class as metrics name it.
+func (c Class) String() string {
+	names := [...]string{"ok", "client_fault", "not_offered", "rate_limited", "overloaded", "server", "credential", "timeout", "connection", "stopped"}
+	if int(c) < len(names) {
+		return names[c]
+	}
+	return "unknown"
+}
 
 // Failure is a verdict. The zero value is success.
 type Failure struct {
@@ -90,6 +102,12 @@ var ErrInvalidGrant = errors.New("the token service refuses the refresh token; l
 
 // Model is one that a node serves.
 type Model struct{ ID, Name, Owner string }
+
+// Namer is a Client whose nodes know models by other names than Anthropic's and OpenAI's.
+type Namer interface {
+	// ModelID is the node's name for a model; one that it does not know comes back as it is.
+	ModelID(n *core.Node, model string) string
+}
 
 // Lister is a Client whose nodes list their models in another way than GET /v1/models.
 type Lister interface {

@@ -27,11 +27,12 @@ type Info struct {
 	Client netip.Addr // by TRUSTED_PROXIES; invalid when unknown
 	Direct bool       // from a loopback peer, for a loopback Host, by no proxy: the published defaults work
 
-	Account, Key, Node, Model string
-	Attempts                  int
-	ErrorCode                 string
-	Tokens                    core.Tokens
-	Quiet                     bool // keep it out of the access log: probes of load balancers
+	Account, Key, Model string
+	KeyPrefix           string // as lists show it; empty: none
+	ErrorCode           string
+	Usage               *core.Settlement // what the gateway recorded; nil: nothing
+	Wire                core.Dialect     // in which the node that Usage names was spoken to
+	Quiet               bool             // keep it out of the access log: probes of load balancers
 }
 
 type infoKey struct{}
@@ -247,6 +248,7 @@ type Drain struct {
 	n       int
 	started atomic.Bool
 	idle    chan struct{}
+	begun   chan struct{}
 }
 
 func (d *Drain) enter() bool {
@@ -269,11 +271,28 @@ func (d *Drain) leave() {
 // Started reports whether the server is shutting down.
 func (d *Drain) Started() bool { return d.started.Load() }
 
-// Start refuses new requests and returns a channel that is closed when none is in flight.
-func (d *Drain) Start() <-chan struct{} {
-	d.started.Store(true)
+// Begun returns a channel that is closed when the server begins to shut down: for answers that last as long as somebody looks
+// at them, which nobody should wait for.
+func (d *Drain) Begun() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.beginning()
+}
+
+func (d *Drain) beginning() chan struct{} {
+	if d.begun == nil {
+		d.begun = make(chan struct{})
+	}
+	return d.begun
+}
+
+// Start refuses new requests and returns a channel that is closed when none is in flight.
+func (d *Drain) Start() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.started.Swap(true) {
+		close(d.beginning())
+	}
 	if d.idle != nil { // started before
 		return d.idle
 	}

@@ -113,7 +113,7 @@ func TestPanic(t *testing.T) {
 		var log bytes.Buffer
 		d := &web.Drain{}
 		h := web.Wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { c.f(w) }),
-			web.Options{Log: slog.New(slog.NewTextHandler(&log, nil)), Error: writeError, Access: web.NewAccessLog(&log, false), Draining: d})
+			web.Options{Log: slog.New(slog.NewTextHandler(&log, nil)), Error: writeError, Access: web.NewAccessLog(&log, false, 1), Draining: d})
 		w := httptest.NewRecorder()
 		var p any
 		func() {
@@ -154,10 +154,18 @@ func TestD55_Drain(t *testing.T) {
 	done := make(chan int)
 	go func() { done <- get("/slow").Code }()
 	<-inside
+	begun := d.Begun()
+	select {
+	case <-begun:
+		t.Error("begun before it is")
+	default:
+	}
 	idle, again := d.Start(), d.Start()
 	if !d.Started() {
 		t.Error("not started")
 	}
+	<-begun
+	<-d.Begun() // asked for afterwards
 	for path, want := range map[string]int{"/v1/messages": 503, "/": 503, "/livez": 200, "/readyz": 200, "/health": 200} {
 		w := get(path)
 		if w.Code != want || want == 503 && w.Header().Get("Connection") != "close" || w.Header().Get("Request-Id") == "" {
@@ -205,7 +213,7 @@ func TestInterimStatusIsNotTheAnswers(t *testing.T) {
 	h := web.Wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusEarlyHints)
 		w.WriteHeader(http.StatusTeapot)
-	}), web.Options{Log: slog.New(slog.NewTextHandler(&log, nil)), Error: writeError, Access: web.NewAccessLog(&log, false)})
+	}), web.Options{Log: slog.New(slog.NewTextHandler(&log, nil)), Error: writeError, Access: web.NewAccessLog(&log, false, 1)})
 	s := httptest.NewServer(h)
 	defer s.Close()
 	resp, err := s.Client().Get(s.URL)

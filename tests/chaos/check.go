@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,7 +24,7 @@ func (c *check) broken(format string, args ...any) {
 // checks judges a run. It only reads the ledger.
 func (l *ledger) checks() []check {
 	kept := l.keptUp()
-	cs := []check{l.answered(), l.once(), l.billedOnce(), l.outOfTraffic(), l.backInTraffic(), l.retries(), l.cooled(), l.processes(), l.faults(), kept}
+	cs := []check{l.answered(), l.once(), l.billedOnce(), l.outOfTraffic(), l.backInTraffic(), l.retries(), l.cooled(), l.processes(), l.faults(), l.kinds(), kept}
 	for i := range cs {
 		switch cs[i].Name[0] {
 		case 'd', 'f', '-':
@@ -242,6 +243,51 @@ func (l *ledger) faults() check {
 	}
 	c.Measured = fmt.Sprintf("%s, node closed %d, well %d", strings.Join(parts, ", "), met[faultClosing], met[faultNone])
 	return c
+}
+
+// kinds: every kind of node gave answers, and broke off or refused.
+func (l *ledger) kinds() check {
+	c := check{Name: "- every kind of node answered and failed"}
+	well, failed := map[string]int{}, map[string]int{}
+	for _, a := range l.attempts {
+		switch kind, ok := l.Kinds[a.Node]; {
+		case !ok || a.Marker == "":
+		case a.Whole:
+			well[kind]++
+		case a.Fault != faultNone:
+			failed[kind]++
+		}
+	}
+	for _, f := range l.failures {
+		if kind, ok := l.Kinds[f.Node]; ok && f.Reason == reasonRefused {
+			failed[kind]++
+		}
+	}
+	seen := map[string]bool{}
+	var parts []string
+	for _, node := range slices.Sorted(maps.Keys(l.Kinds)) {
+		kind := l.Kinds[node]
+		if seen[kind] {
+			continue
+		}
+		seen[kind] = true
+		parts = append(parts, fmt.Sprintf("%s %d and %d", cmp.Or(kind, "anthropic"), well[kind], failed[kind]))
+		if well[kind] == 0 || failed[kind] == 0 && !l.sound(kind) {
+			c.broken("nodes of kind %q answered %d times and failed %d times", cmp.Or(kind, "anthropic"), well[kind], failed[kind])
+		}
+	}
+	c.Measured = strings.Join(parts, ", ")
+	return c
+}
+
+// sound reports whether no node of the kind was to fail.
+func (l *ledger) sound(kind string) bool {
+	for node, k := range l.Kinds {
+		if k == kind && node != l.Good {
+			return false
+		}
+	}
+	return true
 }
 
 // keptUp: the store did not fail. Where it did, the machine was too slow for what was asked of it, and the other checks showed

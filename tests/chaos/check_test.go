@@ -14,7 +14,8 @@ var t0 = time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
 
 // wellKept is the ledger of a run in which every promise was kept, and each shown.
 func wellKept() *ledger {
-	l := &ledger{Store: stores.Redis, Shared: true, Interval: 3 * time.Second, Fails: failThreshold, Gateways: 2}
+	l := &ledger{Store: stores.Redis, Shared: true, Interval: 3 * time.Second, Fails: failThreshold, Gateways: 2, Good: "node-1",
+		Kinds: map[string]string{"node-1": kindAnthropic, "node-2": kindInvoke}}
 	add := func(n int, p planned, end, text string, as ...*attempt) {
 		p.Marker = fmt.Sprintf("mark-%d-x", n)
 		r := &request{planned: p, ID: fmt.Sprint("req_", n), End: end, Text: text, Status: 200, Began: t0.Add(time.Duration(n) * time.Second)}
@@ -173,6 +174,8 @@ func TestChecksFail(t *testing.T) {
 		{"a fault that nobody met", "- every", func(l *ledger) {
 			l.attempts = slices.DeleteFunc(l.attempts, func(a *attempt) bool { return a.Fault == faultGarbage })
 		}},
+		{"a kind of node that never answered", "- every kind of node", func(l *ledger) { l.byMarker()["mark-15-x"][0].Whole = false }},
+		{"a kind of node that never failed", "- every kind of node", func(l *ledger) { l.Good, l.Kinds["node-1"] = "node-2", kindMantle }},
 	} {
 		t.Run(c.why, func(t *testing.T) {
 			l := wellKept()

@@ -151,11 +151,7 @@ func (g *gateway) seed(nodes map[string][]*node) error {
 			}
 		}
 		for _, n := range all {
-			in := map[string]any{"name": n.Name, "base_url": "http://" + n.addr, "api_key": upstreamKey, "models": n.serves(), "model_map": n.models()}
-			if n.OpenAI {
-				in["kind"], in["base_url"] = "openai", "http://"+n.addr+"/v1"
-			}
-			if err := g.admin(http.MethodPost, "/admin/api/nodes?account_id="+id, in, nil); err != nil {
+			if err := g.admin(http.MethodPost, "/admin/api/nodes?account_id="+id, n.fields(), nil); err != nil {
 				return err
 			}
 		}

@@ -34,7 +34,7 @@ type lab struct {
 func try(ctx context.Context, o *options, store, dir string) (*ledger, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	b := &lab{o: o, script: newScript(o.seed, o.timing, o.gateways), ledger: &ledger{Store: store, Shared: store != storeMemory, Interval: o.timing.Interval,
-		Fails: failThreshold, Gateways: o.gateways}}
+		Fails: failThreshold, Gateways: o.gateways, Kinds: map[string]string{}}}
 	defer b.close(cancel)
 	env, stop, err := b.storeEnv(ctx, store, dir)
 	if err != nil {
@@ -125,12 +125,16 @@ func (b *lab) open(ctx context.Context, dir string, env []string) error {
 		return err
 	}
 	for _, p := range b.script.Nodes {
+		b.ledger.Kinds[p.Name] = p.Kind
+		if p.Good {
+			b.ledger.Good = p.Name
+		}
 		if err := add(accountMain, p); err != nil {
 			return err
 		}
 	}
-	for i := range 2 {
-		if err := add(accountDark, nodePlan{Name: fmt.Sprint(accountDark, "-", i+1), OpenAI: i == 1}); err != nil {
+	for i, kind := range []string{kindAnthropic, kindOpenAI} {
+		if err := add(accountDark, nodePlan{Name: fmt.Sprint(accountDark, "-", i+1), Kind: kind}); err != nil {
 			return err
 		}
 	}

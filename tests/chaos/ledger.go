@@ -104,6 +104,8 @@ type ledger struct {
 	Interval time.Duration
 	Fails    int // failures that make a node failed
 	Gateways int
+	Kinds    map[string]string // of the main account's nodes
+	Good     string            // the one of them that is always good
 
 	mu       sync.Mutex
 	requests []*request

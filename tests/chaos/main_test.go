@@ -32,7 +32,9 @@ func TestScripts(t *testing.T) {
 			t.Fatalf("seed %d gives two scripts", seed)
 		}
 		met, good, back := map[string]bool{}, 0, false
+		kinds := map[string]bool{}
 		for _, n := range s.Nodes {
+			kinds[n.Kind] = true
 			if n.Good {
 				good++
 				if len(n.Phases) > 0 {
@@ -51,8 +53,8 @@ func TestScripts(t *testing.T) {
 				back = back || p.Fault == faultRefused && next-p.To >= backWithin(o.timing.Interval)
 			}
 		}
-		if len(met) != 15 || good != 1 || !back {
-			t.Errorf("seed %d: %d faults, %d good nodes, a dead one comes back: %v", seed, len(met), good, back)
+		if len(met) != 15 || good != 1 || !back || len(kinds) != 4 {
+			t.Errorf("seed %d: %d faults, %d good nodes, %d kinds, a dead one comes back: %v", seed, len(met), good, len(kinds), back)
 		}
 		for i, r := range s.Requests {
 			if i > 0 && r.After < s.Requests[i-1].After {

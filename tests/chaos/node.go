@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -18,7 +19,7 @@ import (
 
 const upstreamKey = "chaos-upstream-key-0003"
 
-// fake is a fake upstream of either vendor.
+// fake is a fake upstream of any vendor.
 type fake interface {
 	Close()
 	Respond(func(up.Request) up.Behaviour)
@@ -85,9 +86,12 @@ func (n *node) up() error {
 	}
 	opts := []up.Option{up.WithAddr(n.addr), up.WithKey(upstreamKey)}
 	var err error
-	if n.OpenAI {
+	switch n.Kind {
+	case kindOpenAI:
 		n.srv, err = asFake(up.StartOpenAI(opts...))
-	} else {
+	case kindMantle, kindInvoke:
+		n.srv, err = asFake(up.StartBedrock(opts...))
+	default:
 		n.srv, err = asFake(up.StartAnthropic(opts...))
 	}
 	if err == nil {
@@ -234,7 +238,7 @@ func (n *node) respond(r up.Request) up.Behaviour {
 	n.mu.Lock()
 	p := n.phase
 	n.seq++
-	a := &attempt{Marker: marker(string(r.Body)), Node: n.Name, Model: r.Model(), At: time.Now(), Fault: p.Fault, Pending: true}
+	a := &attempt{Marker: marker(string(r.Body)), Node: n.Name, Model: asked(r), At: time.Now(), Fault: p.Fault, Pending: true}
 	n.alive = append(n.alive, a)
 	seq := n.seq
 	n.mu.Unlock()
@@ -286,7 +290,11 @@ func (n *node) behave(a *attempt, seq int, left time.Duration) up.Behaviour {
 		}
 		return reply.ErrorAt(up.AfterStart, []string{"overloaded_error", "server_error"}[seq%2], "Overloaded.")
 	case faultCut:
-		return reply.Cut(up.AfterDeltas(2+seq%3), []up.End{up.EndClean, up.EndClose, up.EndReset}[seq%3])
+		at, end := up.AfterDeltas(2+seq%3), []up.End{up.EndClean, up.EndClose, up.EndReset}[seq%3]
+		if seq/3%2 == 0 {
+			return reply.CutInside(at, end)
+		}
+		return reply.Cut(at, end)
 	case faultEventLate:
 		return reply.ErrorAt(up.AfterDeltas(2+seq%3), "overloaded_error", "Overloaded.")
 	}
@@ -295,8 +303,13 @@ func (n *node) behave(a *attempt, seq int, left time.Duration) up.Behaviour {
 
 // models are what the node calls the two models that clients ask for.
 func (n *nodePlan) models() map[string]string {
-	if n.OpenAI {
+	switch n.Kind {
+	case kindOpenAI:
 		return map[string]string{modelClaude: "gpt-5.5", modelGPT: "gpt-4.1"}
+	case kindMantle:
+		return map[string]string{modelClaude: "anthropic.claude-sonnet-5-5", modelGPT: "anthropic.claude-haiku-5-5"}
+	case kindInvoke:
+		return map[string]string{modelClaude: "us.anthropic.claude-sonnet-5-5", modelGPT: "global.anthropic.claude-haiku-5-5"}
 	}
 	return map[string]string{modelClaude: modelClaude, modelGPT: "claude-haiku-5-5"}
 }
@@ -305,3 +318,34 @@ func (n *nodePlan) sent(model string) string { return n.models()[model] }
 
 // serves lists the names of the models that clients ask for.
 func (n *nodePlan) serves() []string { return slices.Sorted(maps.Keys(n.models())) }
+
+// fields are what the admin API takes for the node.
+func (n *node) fields() map[string]any {
+	base := "http://" + n.addr
+	in := map[string]any{"name": n.Name, "base_url": base, "api_key": upstreamKey, "models": n.serves(), "model_map": n.models()}
+	switch n.Kind {
+	case kindOpenAI:
+		in["kind"], in["base_url"] = "openai", base+"/v1"
+	case kindMantle: // the paths are those under which the fake has AWS's hosts
+		in["kind"], in["region"], in["api"], in["base_url"] = "bedrock", "us-east-1", "messages", base+"/mantle/anthropic"
+	case kindInvoke:
+		keys := up.DefaultBedrockCredentials()
+		delete(in, "api_key")
+		in["kind"], in["region"], in["api"], in["base_url"] = "bedrock", "us-east-1", "invoke", base+"/runtime"
+		in["access_key_id"], in["secret_access_key"] = keys.AccessKeyID, keys.SecretAccessKey
+	}
+	return in
+}
+
+// asked is the model that a request asks for: InvokeModel has it in the path.
+func asked(r up.Request) string {
+	_, rest, ok := strings.Cut(r.Path, "/model/")
+	if !ok {
+		return r.Model()
+	}
+	id, _, _ := strings.Cut(rest, "/")
+	if plain, err := url.PathUnescape(id); err == nil {
+		return plain
+	}
+	return id
+}

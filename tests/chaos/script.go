@@ -17,7 +17,7 @@ const (
 	fault500        = "500"         //
 	fault502        = "502 page"    // a proxy's page
 	fault503        = "503"         //
-	faultOverloaded = "overloaded"  // 529, or OpenAI's 503
+	faultOverloaded = "overloaded"  // 529, or OpenAI's and Bedrock's 503
 	faultLimitShort = "429 short"   //
 	faultLimitLong  = "429 long"    //
 	faultSlow       = "slow"        // the first content comes after the gateway's hold of 15 s
@@ -64,10 +64,21 @@ const (
 	modelGPT    = "gpt-5.5"
 )
 
+// The kinds of nodes.
+const (
+	kindAnthropic = "" // Anthropic's API
+	kindOpenAI    = "openai"
+	kindMantle    = "mantle" // of Bedrock, the Messages API with an API key
+	kindInvoke    = "invoke" // of Bedrock, InvokeModel with signatures
+)
+
+// nodeKinds are those of the main account's nodes, in turn.
+var nodeKinds = [...]string{kindAnthropic, kindOpenAI, kindMantle, kindOpenAI, kindInvoke}
+
 // nodePlan is a node of the main account.
 type nodePlan struct {
 	Name   string
-	OpenAI bool
+	Kind   string
 	Good   bool // always
 	Limits bool // error events in its streams may be about limits, after which it gets less traffic
 	Phases []phase
@@ -96,9 +107,9 @@ const (
 func newScript(seed uint64, t timing, gateways int) *script {
 	rng := rand.New(rand.NewPCG(seed, 0x5eed))
 	s := &script{}
-	good := rng.IntN(5)
-	for i := range 5 {
-		s.Nodes = append(s.Nodes, nodePlan{Name: fmt.Sprintf("node-%d", i+1), OpenAI: i%2 == 1, Good: i == good})
+	good := rng.IntN(len(nodeKinds))
+	for i, kind := range nodeKinds {
+		s.Nodes = append(s.Nodes, nodePlan{Name: fmt.Sprintf("node-%d", i+1), Kind: kind, Good: i == good})
 	}
 	s.plan(rng, t)
 	s.Narrow = nodePlan{Name: accountNarrow + "-1"}

@@ -260,6 +260,7 @@ func (g *gateway) activate(id string) {
 // usage is one line of GET /api/usage/logs.
 type usage struct {
 	RequestID    string `json:"request_id"`
+	KeyID        string `json:"key_id"`
 	UpstreamID   string `json:"upstream_request_id"`
 	NodeName     string `json:"node_name"`
 	Endpoint     string `json:"endpoint"`

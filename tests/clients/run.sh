@@ -11,7 +11,7 @@ go test -count=1 -parallel 4 "$@" ./...
 # Text, streams, tools, images, errors and failover by each SDK; the programs with text and a tool.
 some='^Test(GoSDK(Text|StreamEvents|Tools|Thinking|Errors|BrokenStreams|DeadNode|CountTokens|Files)|NodeSDK(Text|Tools|Errors|Models)'
 some="$some"'|D32OpenAIGoText|D35OpenAIGoTools|D37OpenAIGoImage|D36OpenAIGoErrors|OpenAINode(Text|Tools)|AIText'
-some="$some"'|CLI(Text|Tool|DeadNode|Discovery|CountTokens)|D38CodexText|D42CodexTool|Pool(GoSDKText|CLITools))$'
+some="$some"'|CLI(Text|Tool|DeadNode|Discovery|CountTokens)|D38CodexText|D42CodexTool|Pool(GoSDKText|CLITools)|D27BedGoSDKText|BedCLITools|BedModeCLIText)$'
 ../stores/dynamodb.sh >/dev/null || echo "run.sh: no DynamoDB Local" >&2 # the tests say what follows from that
 for host in rest url; do
 	echo "CLIENTS_HOST=$host"

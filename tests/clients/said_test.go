@@ -36,7 +36,7 @@ func read(t *testing.T, path string, body []byte) *said {
 	s.Stream, _ = b["stream"].(bool)
 	s.tools("", b["tools"])
 	switch path[strings.LastIndexByte(path, '/'):] {
-	case "/messages":
+	case "/messages", "/invoke", "/invoke-with-response-stream":
 		s.text("system", b["system"])
 		s.messages(b["messages"])
 		s.format(dig(b, "output_config", "format"), "schema")
@@ -47,6 +47,8 @@ func read(t *testing.T, path string, body []byte) *said {
 		s.text("system", b["instructions"])
 		s.items(b["input"])
 		s.format(dig(b, "text", "format"), "schema")
+	case "/converse", "/converse-stream":
+		s.readConverse(b)
 	default:
 		t.Fatalf("%s is no path of a dialect", path)
 	}
@@ -131,6 +133,9 @@ func (s *said) text(who string, content any) {
 			s.words(who, str(p["text"]))
 		case "image":
 			s.add("image", "data:"+str(dig(p, "source", "media_type"))+";base64,"+str(dig(p, "source", "data")))
+		case "document":
+			_, format, _ := strings.Cut(str(dig(p, "source", "media_type")), "/")
+			s.add("document", format+" "+canonical(dig(p, "source", "data")))
 		case "image_url":
 			s.add("image", str(dig(p, "image_url", "url")))
 		case "input_image":

@@ -98,7 +98,7 @@ func (s *stage) ways(test func(s *stage, stream bool)) {
 
 // isReply tells whether a path asks for a model's reply.
 func isReply(path string) bool {
-	return slices.ContainsFunc([]string{"/v1/messages", "/v1/chat/completions", "/v1/responses"}, func(p string) bool { return strings.HasSuffix(path, p) })
+	return slices.ContainsFunc([]string{"/v1/messages", "/v1/chat/completions", "/v1/responses", "/invoke", "/invoke-with-response-stream"}, func(p string) bool { return strings.HasSuffix(path, p) })
 }
 
 // wantReached checks how many requests for a reply reached the upstream.

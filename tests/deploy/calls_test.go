@@ -14,16 +14,16 @@ const sdk = "github.com/aws/aws-sdk-go-v2/service/"
 // signer is the SDK's package for those who make calls themselves.
 const signer = "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
-// targets are services as the header X-Amz-Target names them.
-var targets = map[string]string{"secretsmanager": "secretsmanager", "AmazonSSM": "ssm", "TrentService": "kms", "DynamoDB_20120810": "dynamodb"}
+// targets are services as the header X-Amz-Target names them, or as IAM does.
+var targets = map[string]string{"secretsmanager": "secretsmanager", "AmazonSSM": "ssm", "TrentService": "kms", "DynamoDB_20120810": "dynamodb", "s3": "s3", "ssm": "ssm"}
 
-// signed are the actions that a file which signs its own calls names as targets.
+// signed are the actions that a file which signs its own calls names, as targets or as IAM does.
 func signed(t testing.TB, f *ast.File) []string {
 	var out []string
 	ast.Inspect(f, func(n ast.Node) bool {
 		if lit, ok := n.(*ast.BasicLit); ok {
 			text, _ := quoted(lit)
-			if m := regexp.MustCompile(`^(\w+)\.([A-Z]\w+)$`).FindStringSubmatch(text); m != nil {
+			if m := regexp.MustCompile(`^(\w+)[.:]([A-Z]\w+)$`).FindStringSubmatch(text); m != nil {
 				if targets[m[1]] == "" {
 					t.Errorf("%s is a target of no service that this test knows", text)
 				}

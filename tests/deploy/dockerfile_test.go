@@ -115,7 +115,7 @@ func TestDockerfileOtherMachine(t *testing.T) {
 	dir := t.TempDir()
 	for _, c := range stages[0].Commands {
 		if run, ok := c.(*instructions.RunCommand); ok && strings.Contains(strings.Join(run.CmdLine, " "), "go build") {
-			runStep(t, strings.Join(run.CmdLine, " "), dir, root(t), map[string]string{"TARGETOS": "linux", "TARGETARCH": arch, "VERSION": "test"})
+			runStep(t, strings.Join(run.CmdLine, " "), dir, root(t), map[string]string{"TARGETOS": "linux", "TARGETARCH": arch, "VERSION": "test", "REVISION": "", "CREATED": ""})
 		}
 	}
 	f, err := elf.Open(filepath.Join(dir, "out/usr/local/bin/sluice"))

@@ -61,24 +61,27 @@ func quoted(e ast.Expr) (string, bool) {
 	return s, err == nil
 }
 
-// constants are the string constants of a folder.
+// constants are the string constants of a folder, also those made of others.
 func constants(t testing.TB, dir string) map[string]string {
 	out := map[string]string{}
-	for _, f := range files(t, dir) {
-		ast.Inspect(f, func(n ast.Node) bool {
-			v, ok := n.(*ast.ValueSpec)
-			if !ok {
-				return true
-			}
-			for i, name := range v.Names {
-				if i < len(v.Values) {
-					if s, ok := quoted(v.Values[i]); ok {
-						out[name.Name] = s
+	for before := -1; before < len(out); { // one may stand before what it is made of
+		before = len(out)
+		for _, f := range files(t, dir) {
+			ast.Inspect(f, func(n ast.Node) bool {
+				v, ok := n.(*ast.ValueSpec)
+				if !ok {
+					return true
+				}
+				for i, name := range v.Names {
+					if i < len(v.Values) {
+						if s, ok := constant(v.Values[i], out); ok {
+							out[name.Name] = s
+						}
 					}
 				}
-			}
-			return true
-		})
+				return true
+			})
+		}
 	}
 	return out
 }

@@ -12,7 +12,8 @@ import (
 // variants are sets of parameters that lead through all conditions.
 var variants = map[string]map[string]string{
 	"defaults": nil,
-	"all options": {"AdminApiKey": "an-admin-key-of-some-length", "FunctionUrl": "true", "AlarmEmail": "ops@example.com", "ProxyConcurrency": "20",
+	"all options": {"AdminApiKey": "an-admin-key-of-some-length", "FunctionUrl": "true", "AlarmEmail": "ops@example.com", "CaptureBucket": "kept-bodies", "ProxyConcurrency": "20",
+		"AllowBedrock": "true", "BedrockRoleArns": "arn:aws:iam::123456789012:role/bedrock",
 		"DefaultProxyApiKeyArn": "arn:aws:ssm:eu-west-1:123456789012:parameter/key", "UpstreamApiKeyArn": "arn:aws:ssm:eu-west-1:123456789012:parameter/up"},
 	"everything of one's own": {"AdminApiKeyArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:admin-AbCdEf",
 		"MasterKeyArn": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:master-AbCdEf",
@@ -100,6 +101,11 @@ func TestTemplateParameters(t *testing.T) {
 		{"UpstreamBaseUrl", "api.anthropic.com", false, "no scheme"},
 		{"UpstreamBaseUrl", "https://u:p@host", false, "credentials in the address"},
 		{"PublicUrl", "http://gw.example.com", false, "cookies would not be secure"},
+		{"BedrockRoleArns", "", true, "none"},
+		{"BedrockRoleArns", "arn:aws-us-gov:iam::123456789012:role/teams/bedrock", true, "a role, with its path"},
+		{"BedrockRoleArns", "*", false, "anyone's roles"},
+		{"BedrockRoleArns", "arn:aws:iam::*:role/bedrock", false, "likewise"},
+		{"BedrockRoleArns", "arn:aws:iam::123456789012:user/x", false, "no role"},
 		{"StageName", "prod", true, ""},
 		{"StageName", "a/b", false, "one part of a path"},
 		{"LimitsTimeZone", "America/Argentina/Buenos_Aires", true, ""},
@@ -309,5 +315,15 @@ func TestTemplateAlarms(t *testing.T) {
 		if !seen[want] {
 			t.Errorf("nothing watches %s", want)
 		}
+	}
+}
+
+// TestTemplateCaptureLists: the job lists what is below the stack's own prefix, not the operator's bucket.
+func TestTemplateCaptureLists(t *testing.T) {
+	tpl := loadTemplate(t)
+	s := newStack(t, tpl, variants["all options"])
+	body, err := json.Marshal(s.resolve(tpl.Resources["HealthcheckRole"]))
+	if err != nil || !strings.Contains(string(body), `{"Action":"s3:ListBucket","Condition":{"StringLike":{"s3:prefix":"sluice/sluice/*"}}`) {
+		t.Errorf("%v: %s", err, body)
 	}
 }

@@ -37,62 +37,85 @@ type law struct {
 }
 
 var (
-	aws  = "github.com/aws/"
-	laws = map[string]law{
-		"core":                   {},
-		"rawjson":                {},
-		"sse":                    {},
-		"limit":                  {},
-		"eventstream":            {outside: []string{aws}},
-		"pricing":                {inside: []string{"core"}},
-		"seal":                   {inside: []string{"core"}, outside: []string{aws}},
-		"router":                 {inside: []string{"core"}},
-		"config":                 {inside: []string{"core", "seal"}, outside: []string{"github.com/caarlos0/env/"}},
-		"logging":                {inside: []string{"core"}},
-		"web":                    {inside: []string{"core"}},
-		"translator":             {inside: []string{"core", "rawjson", "sse"}},
-		"translator/anthropic":   {inside: []string{"translator", "core", "rawjson", "sse"}},
-		"translator/openaichat":  {inside: []string{"translator", "core", "rawjson", "sse"}},
-		"translator/responses":   {inside: []string{"translator", "core", "rawjson", "sse"}},
-		"upstream":               {inside: []string{"core"}, outside: []string{"golang.org/x/net/"}},
-		"upstream/anthropic":     {inside: []string{"upstream", "core", "sse"}},
-		"upstream/openai":        {inside: []string{"upstream", "core", "sse"}},
-		"upstream/upstreamtest":  {inside: []string{"core", "rawjson", "sse", "eventstream"}, outside: []string{aws}},
-		"store":                  {inside: []string{"core"}},
-		"store/internal/usage":   {inside: []string{"core", "store"}},
-		"store/memory":           {inside: []string{"core", "limit", "store", "store/internal/usage"}},
-		"store/sqlstore":         {inside: []string{"core", "limit", "store", "store/memory", "store/internal/usage"}},
-		"store/sqlite":           {inside: []string{"core", "limit", "store", "store/sqlstore"}, outside: []string{"modernc.org/sqlite", "golang.org/x/sys/"}},
-		"lambdahttp":             {inside: []string{"core", "rawjson", "web"}, outside: []string{"github.com/aws/aws-lambda-go/", "github.com/awslabs/"}},
-		"tokens":                 {inside: []string{"core", "store", "upstream"}},
-		"tokencount":             {inside: []string{"rawjson"}},
-		"translator/amazonq":     {inside: []string{"translator", "core", "rawjson", "sse", "eventstream"}},
-		"upstream/amazonq":       {inside: []string{"upstream", "core", "sse", "eventstream"}, outside: []string{"github.com/aws/aws-sdk-go-v2/", "github.com/aws/smithy-go"}},
-		"store/measure":          {inside: []string{"core", "store"}},
-		"store/spool":            {inside: []string{"core", "store"}},
-		"store/transfer":         {inside: []string{"core", "store"}},
-		"importer":               {inside: []string{"core", "config", "seal", "store", "directory"}, outside: []string{"golang.org/x/crypto/"}},
-		"store/mysql":            {inside: []string{"store/sqlstore"}, outside: []string{"github.com/go-sql-driver/mysql"}},
-		"store/postgres":         {inside: []string{"store/sqlstore"}, outside: []string{"github.com/jackc/pgx/"}},
-		"store/sqlstore/sqltest": {inside: []string{"core", "store", "store/memory", "store/sqlstore", "store/storetest"}},
-		"store/dynamodb":         {inside: []string{"core", "limit", "store", "store/internal/usage"}, outside: []string{"github.com/aws/aws-sdk-go-v2/", "github.com/aws/smithy-go"}},
-		"store/redis":            {inside: []string{"core", "limit", "store", "store/internal/usage"}, outside: []string{"github.com/redis/go-redis/"}},
-		"store/storetest":        {inside: []string{"core", "store"}},
-		"directory":              {inside: []string{"core", "store"}, outside: []string{"golang.org/x/sync/"}},
-		"health":                 {inside: []string{"core", "store", "router"}},
-		"health/probe":           {inside: []string{"core", "store", "router", "health", "upstream", "pricing"}},
-		"health/alerts":          {inside: []string{"core", "store", "health", "notify"}},
-		"notify":                 {inside: []string{"core", "store", "seal"}, outside: []string{"github.com/aws/aws-sdk-go-v2/"}},
-		"notify/notifytest":      {outside: []string{"github.com/aws/aws-sdk-go-v2/"}},
-		"gateway":                {inside: []string{"core", "pricing", "rawjson", "sse", "seal", "store", "router", "health", "directory", "web", "upstream", "translator", "translator/anthropic", "translator/openaichat", "translator/responses", "translator/amazonq", "eventstream", "tokencount"}, outside: []string{"github.com/klauspost/compress/zstd"}},
-		"adminapi":               {inside: []string{"core", "config", "seal", "store", "health", "directory", "web", "upstream", "upstream/amazonq", "importer", "pricing", "notify", "router"}, outside: []string{"golang.org/x/crypto/"}},
-		"boot":                   {inside: []string{"core", "config", "seal", "logging", "importer", "store", "store/measure", "store/spool", "store/transfer", "health", "directory", "web", "gateway", "adminapi", "upstream", "upstream/anthropic", "upstream/openai", "upstream/amazonq", "tokens", "router", "pricing", "health/probe", "health/alerts", "notify"}},
-		"boot/awsref":            {inside: []string{"core"}, outside: []string{"github.com/aws/aws-sdk-go-v2/"}},
-		"boot/boottest":          {inside: []string{"boot", "config", "core", "logging", "store", "store/memory"}},
+	aws = "github.com/aws/"
+	// the standard library's templates, which take no more of text/template than names of its types
+	methodless = "github.com/DataDog/datadog-agent/pkg/template/"
+	laws       = map[string]law{
+		"core":                      {},
+		"release":                   {},
+		"rawjson":                   {},
+		"sse":                       {},
+		"limit":                     {},
+		"eventstream":               {outside: []string{aws}},
+		"pricing":                   {inside: []string{"core"}},
+		"prices":                    {inside: []string{"core", "store", "pricing"}},
+		"seal/sealtest":             {inside: []string{"seal"}},
+		"seal":                      {inside: []string{"core"}, outside: []string{aws}},
+		"router":                    {inside: []string{"core"}},
+		"config":                    {inside: []string{"core", "seal"}, outside: []string{"github.com/caarlos0/env/"}},
+		"logging":                   {inside: []string{"core"}},
+		"web":                       {inside: []string{"core"}},
+		"metrics":                   {inside: []string{"core", "metrics/internal/label"}, outside: []string{"github.com/prometheus/client_golang/prometheus"}},
+		"metrics/emf":               {inside: []string{"core", "metrics/internal/label"}},
+		"metrics/internal/label":    {inside: []string{"core"}},
+		"trace":                     {inside: []string{"core", "config", "gateway"}, outside: []string{"go.opentelemetry.io/otel/attribute", "go.opentelemetry.io/otel/codes", "go.opentelemetry.io/otel/propagation", "go.opentelemetry.io/otel/sdk/", "go.opentelemetry.io/otel/trace"}},
+		"trace/tracetest":           {outside: []string{"go.opentelemetry.io/proto/slim/otlp/", "google.golang.org/protobuf/"}},
+		"translator":                {inside: []string{"core", "rawjson", "sse"}},
+		"translator/anthropic":      {inside: []string{"translator", "core", "rawjson", "sse"}},
+		"translator/openaichat":     {inside: []string{"translator", "core", "rawjson", "sse"}},
+		"translator/responses":      {inside: []string{"translator", "core", "rawjson", "sse"}},
+		"upstream":                  {inside: []string{"core"}, outside: []string{"golang.org/x/net/"}},
+		"upstream/anthropic":        {inside: []string{"upstream", "core", "sse"}},
+		"upstream/openai":           {inside: []string{"upstream", "core", "sse"}},
+		"compat":                    {inside: []string{"rawjson"}},
+		"compatbook":                {inside: []string{"compat", "store"}},
+		"translator/bedrock":        {inside: []string{"translator", "translator/internal/aws", "core", "rawjson", "sse", "eventstream"}},
+		"upstream/bedrock":          {inside: []string{"awsenv", "upstream", "core", "rawjson"}, outside: []string{"github.com/aws/aws-sdk-go-v2/"}},
+		"upstream/upstreamtest":     {inside: []string{"core", "rawjson", "sse", "eventstream"}, outside: []string{aws}},
+		"store":                     {inside: []string{"core"}},
+		"store/internal/usage":      {inside: []string{"core", "store"}},
+		"store/memory":              {inside: []string{"core", "limit", "store", "store/internal/usage"}},
+		"store/sqlstore":            {inside: []string{"core", "limit", "store", "store/memory", "store/internal/usage"}},
+		"store/sqlite":              {inside: []string{"core", "limit", "store", "store/sqlstore"}, outside: []string{"modernc.org/sqlite", "golang.org/x/sys/"}},
+		"lambdahttp":                {inside: []string{"core", "rawjson", "web"}, outside: []string{"github.com/aws/aws-lambda-go/", "github.com/awslabs/"}},
+		"tokens":                    {inside: []string{"core", "store", "upstream"}},
+		"tokencount":                {inside: []string{"rawjson"}},
+		"translator/amazonq":        {inside: []string{"translator", "translator/internal/aws", "core", "rawjson", "sse", "eventstream"}},
+		"translator/internal/aws":   {inside: []string{"translator", "core", "rawjson"}},
+		"upstream/amazonq":          {inside: []string{"upstream", "core", "sse", "eventstream"}, outside: []string{"github.com/aws/aws-sdk-go-v2/", "github.com/aws/smithy-go"}},
+		"store/measure":             {inside: []string{"core", "store"}},
+		"store/spool":               {inside: []string{"core", "store"}},
+		"store/transfer":            {inside: []string{"core", "store"}},
+		"importer":                  {inside: []string{"core", "config", "seal", "store", "directory", "pricing", "prices"}, outside: []string{"golang.org/x/crypto/"}},
+		"store/mysql":               {inside: []string{"store/sqlstore"}, outside: []string{"github.com/go-sql-driver/mysql"}},
+		"store/postgres":            {inside: []string{"store/sqlstore"}, outside: []string{"github.com/jackc/pgx/"}},
+		"store/sqlstore/sqltest":    {inside: []string{"core", "store", "store/memory", "store/sqlstore", "store/storetest"}},
+		"store/dynamodb":            {inside: []string{"awsenv", "core", "limit", "store", "store/internal/usage"}, outside: []string{"github.com/aws/aws-sdk-go-v2/", "github.com/aws/smithy-go"}},
+		"store/redis":               {inside: []string{"core", "limit", "store", "store/internal/usage"}, outside: []string{"github.com/redis/go-redis/"}},
+		"store/storetest":           {inside: []string{"core", "store"}},
+		"directory":                 {inside: []string{"core", "store"}, outside: []string{"golang.org/x/sync/"}},
+		"health":                    {inside: []string{"core", "store", "router"}},
+		"health/probe":              {inside: []string{"core", "store", "router", "health", "upstream", "pricing"}},
+		"awsenv":                    {outside: []string{aws}},
+		"budget":                    {inside: []string{"core", "store"}},
+		"health/alerts":             {inside: []string{"core", "store", "health", "notify", "budget"}},
+		"notify":                    {inside: []string{"core", "store", "seal"}, outside: []string{"github.com/aws/aws-sdk-go-v2/"}},
+		"notify/notifytest":         {outside: []string{"github.com/aws/aws-sdk-go-v2/"}},
+		"gateway":                   {inside: []string{"core", "capture", "pricing", "rawjson", "sse", "seal", "store", "router", "health", "directory", "web", "upstream", "translator", "translator/anthropic", "translator/openaichat", "translator/responses", "translator/amazonq", "translator/bedrock", "upstream/bedrock", "compat", "eventstream", "tokencount"}, outside: []string{"github.com/klauspost/compress/zstd"}},
+		"adminapi":                  {inside: []string{"core", "capture", "audit", "config", "seal", "prices", "store", "health", "directory", "web", "upstream", "upstream/amazonq", "upstream/bedrock", "compat", "compatbook", "importer", "pricing", "notify", "router", "budget"}, outside: []string{"golang.org/x/crypto/"}},
+		"adminui":                   {inside: []string{"release", "web"}, outside: []string{methodless}},
+		"adminui/internal/vendorui": {},
+		"boot":                      {inside: []string{"release", "core", "capture", "audit", "config", "seal", "prices", "logging", "importer", "store", "store/measure", "store/spool", "store/transfer", "health", "directory", "web", "gateway", "adminapi", "upstream", "upstream/anthropic", "upstream/openai", "upstream/amazonq", "upstream/bedrock", "compatbook", "tokens", "router", "pricing", "health/probe", "health/alerts", "notify", "trace"}},
+		"audit":                     {inside: []string{"core", "store"}},
+		"cli":                       {outside: []string{"golang.org/x/term", "golang.org/x/text/width", "golang.org/x/sys/unix"}},
+		"capture":                   {inside: []string{"awsenv", "core"}, outside: []string{"github.com/aws/aws-sdk-go-v2/"}},
+		"boot/awsref":               {inside: []string{"awsenv", "core"}, outside: []string{"github.com/aws/aws-sdk-go-v2/"}},
+		"boot/boottest":             {inside: []string{"boot", "config", "core", "logging", "store", "store/memory"}},
 	}
 	// drivers may be reached by their own package alone
 	drivers = map[string]string{"github.com/redis/go-redis/v9": "store/redis", "modernc.org/sqlite": "store/sqlite", "github.com/go-sql-driver/mysql": "store/mysql",
-		"github.com/jackc/pgx/v5": "store/postgres", "github.com/jackc/pgx/v5/stdlib": "store/postgres"}
+		"github.com/jackc/pgx/v5": "store/postgres", "github.com/jackc/pgx/v5/stdlib": "store/postgres",
+		"github.com/prometheus/client_golang/prometheus": "metrics", "go.opentelemetry.io/otel/sdk/trace": "trace"}
 )
 
 func root(t *testing.T) string {
@@ -168,13 +191,15 @@ func TestDriversStayInTheirPackage(t *testing.T) {
 	}
 }
 
-// TestFunctionsStaySmall: a function links no SQL, and nothing that calls methods by name: then the linker drops no method
+// TestFunctionsStaySmall: a function links no SQL, no Prometheus, and nothing that calls methods by name: then the linker drops no method
 // of the program any more, and the binary is half as large again.
 func TestFunctionsStaySmall(t *testing.T) {
 	ps := list(t, "-tags", "lambda.norpc", "./functions/...")
 	for _, p := range ps {
-		for _, dep := range []string{"modernc.org/sqlite", "github.com/go-sql-driver/mysql", "github.com/jackc/pgx/v5", "text/template",
-			"github.com/aws/aws-sdk-go-v2/service/ssm", "github.com/aws/aws-sdk-go-v2/service/secretsmanager"} {
+		for _, dep := range []string{"modernc.org/sqlite", "github.com/go-sql-driver/mysql", "github.com/jackc/pgx/v5",
+			"github.com/prometheus/client_golang/prometheus", "google.golang.org/grpc", "google.golang.org/protobuf/proto", "github.com/aws/aws-sdk-go-v2/service/ssm", "github.com/aws/aws-sdk-go-v2/service/secretsmanager",
+			"github.com/aws/aws-sdk-go-v2/service/bedrock", "github.com/aws/aws-sdk-go-v2/service/bedrockruntime", // 1.2 MB
+			module + "shared/cli"} {
 			if slices.Contains(p.Deps, dep) {
 				t.Errorf("%s reaches %s", p.ImportPath, dep)
 			}
@@ -182,6 +207,13 @@ func TestFunctionsStaySmall(t *testing.T) {
 	}
 	if len(ps) < 4 {
 		t.Errorf("%d packages under functions: the test would pass on nothing", len(ps))
+	}
+	for _, p := range list(t, "-deps", "-tags", "lambda.norpc", "./functions/...") {
+		for _, i := range p.Imports {
+			if (i == "text/template" || i == "html/template") && p.ImportPath != "html/template" && !strings.HasPrefix(p.ImportPath, methodless) {
+				t.Errorf("%s imports %s; %shtml is the same without methods", p.ImportPath, i, methodless)
+			}
+		}
 	}
 }
 

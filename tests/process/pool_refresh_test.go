@@ -165,6 +165,14 @@ func TestOneRefresh(t *testing.T) {
 			if n := f.tokenCalls(); n != 2 || f.oidc.Refreshes() != 2 {
 				t.Errorf("%d calls of the token service, %d refreshes; want one more than the 1 of before", n, f.oidc.Refreshes())
 			}
+			counted := 0
+			for _, s := range f.members { // the one that refreshed counts it
+				_, text := s.get("/metrics", "x-admin-key", adminKey)
+				counted += strings.Count(text, `sluice_token_refreshes_total{kind="amazonq",result="ok"} 1`)
+			}
+			if counted != 1 {
+				t.Errorf("%d processes count a refresh in their metrics, want one", counted)
+			}
 			for _, s := range f.members {
 				s.stop()
 			}
@@ -185,8 +193,8 @@ func TestKilledWithTheAnswer(t *testing.T) {
 	victim := f.members[0]
 	f.age(2 * time.Hour)
 	var once sync.Once
-	f.oidc.AfterToken(func(upstreamtest.Issued) { once.Do(victim.kill) })
 	f.use()
+	f.oidc.AfterToken(func(upstreamtest.Issued) { once.Do(victim.kill) })
 	if resp, err := client.Do(request("POST", victim.url+"/v1/messages", question, "x-api-key", proxyKey)); err == nil {
 		t.Errorf("the process that was killed answers %d", resp.StatusCode)
 		_ = resp.Body.Close()

@@ -7,21 +7,32 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	_ "time/tzdata" // for LIMITS_TIME_ZONE: the runtime has no zones
 
 	"sluice/shared/boot"
 	"sluice/shared/boot/awsref"
 	"sluice/shared/core"
+	"sluice/shared/metrics/emf"
 	"sluice/shared/store/dynamodb"
 	"sluice/shared/store/redis"
 )
 
-// New makes the function and opens it, which is what Lambda's init phase is for.
-func New(part boot.Part, version string) *boot.Function {
+// New makes the function and opens it, which is what Lambda's init phase is for. parts links what this function alone has;
+// what none of them names is not in the binary.
+func New(part boot.Part, version string, parts ...func(*boot.FunctionOptions)) *boot.Function {
 	env := environ()
-	f := boot.NewFunction(boot.FunctionOptions{Env: env, AWS: boot.AWSFromEnvironment(env), Part: part, Openers: openers(), References: &awsref.Reader{},
-		Output: os.Stdout, Version: versionOr(version)})
+	var counter boot.FunctionMetrics
+	if on, err := strconv.ParseBool(env["METRICS_EMF"]); err != nil || on {
+		counter = emf.New(os.Stdout, emf.Options{Function: env["AWS_LAMBDA_FUNCTION_NAME"]})
+	}
+	o := boot.FunctionOptions{Env: env, Metrics: counter, AWS: boot.AWSFromEnvironment(env), Part: part, Openers: openers(), References: &awsref.Reader{},
+		Output: os.Stdout, Version: versionOr(version)}
+	for _, add := range parts {
+		add(&o)
+	}
+	f := boot.NewFunction(o)
 	f.Start(context.Background())
 	return f
 }

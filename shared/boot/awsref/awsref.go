@@ -24,8 +24,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
-	"github.com/aws/aws-sdk-go-v2/config"
 
+	"sluice/shared/awsenv"
 	"sluice/shared/core"
 )
 
@@ -110,7 +110,7 @@ func (r *Reader) config(ctx context.Context) (aws.Config, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.cfg == nil {
-		c, err := config.LoadDefaultConfig(ctx)
+		c, err := awsenv.Load(ctx, "")
 		if err != nil {
 			return aws.Config{}, err
 		}

@@ -78,7 +78,7 @@ func (g *Gateway) Restart(env map[string]string) error {
 	if err != nil {
 		return err
 	}
-	app, err := boot.Open(context.Background(), boot.Options{Config: c, Log: logging.New(&g.log, "debug", "json"), Access: &g.log, Version: "test", Now: g.Now,
+	app, err := boot.Open(context.Background(), boot.Options{Part: boot.Everything(), Config: c, Log: logging.New(&g.log, "debug", "json"), Access: &g.log, Version: "test", Now: g.Now,
 		Openers: map[string]boot.Opener{"memory": func(context.Context, core.Secret, *slog.Logger) (boot.Opened, error) {
 			return boot.Opened{Store: unclosed{g.Store}, Where: "memory"}, nil
 		}}})

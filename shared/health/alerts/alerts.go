@@ -44,7 +44,10 @@ type Watch struct {
 	o      Options
 	holder string
 
-	mu   sync.Mutex
+	mu         sync.Mutex
+	forecastAt time.Time // when budgets are looked at next
+	foreseen   string    // account behind which the time of that was up
+
 	last string // account at which the time of an evaluation was up
 }
 
@@ -58,6 +61,7 @@ func New(o Options) *Watch {
 
 // Report is what an evaluation did.
 type Report struct {
+	Budgets   int  // that are forecast to be used up before their time
 	Rules     int  // that are enabled
 	Raised    int  // alerts that began
 	Ended     int  // alerts that ended
@@ -68,6 +72,17 @@ type Report struct {
 // told once although a process dies between telling and noting it. A rule that cannot be evaluated is logged and left as it
 // is; the error is the store's, about all of them, or ctx's: then the next Run begins with the accounts that were not reached.
 func (w *Watch) Run(ctx context.Context) (rep Report, err error) {
+	rep, err = w.judge(ctx)
+	if ctx.Err() != nil {
+		return rep, err
+	}
+	// behind the rules, which wait for nobody: where there are many budgets it takes all of the time that is left
+	early, ferr := w.forecast(ctx)
+	rep.Budgets = early
+	return rep, errors.Join(err, ferr)
+}
+
+func (w *Watch) judge(ctx context.Context) (rep Report, err error) {
 	rules, err := w.o.Rules.All(ctx, "")
 	if err != nil || len(rules) == 0 {
 		return rep, err

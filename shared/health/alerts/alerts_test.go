@@ -187,10 +187,14 @@ type rig struct {
 func newRig(t *testing.T, s store.Store) *rig {
 	r := &rig{t: t, usage: &usage{}, events: &heard{}, now: began}
 	clock := func() time.Time { return r.now }
-	zone := time.FixedZone("+8", 8*3600)
 	r.rules, r.tables = notify.NewTables(s, clock).Rules, store.NewTables(s, clock)
-	r.watch = alerts.New(alerts.Options{Tables: r.tables, Rules: r.rules, Usage: r.usage, Leases: s, Events: r.events, Zone: zone, Log: quiet(), Now: clock})
+	r.remake(s, r.usage)
 	return r
+}
+
+// remake makes another instance.
+func (r *rig) remake(s store.Store, u store.Usage) {
+	r.watch = alerts.New(alerts.Options{Tables: r.tables, Rules: r.rules, Usage: u, Leases: s, Events: r.events, Zone: time.FixedZone("+8", 8*3600), Log: quiet(), Now: func() time.Time { return r.now }})
 }
 
 func (r *rig) rule(rule notify.Rule) {

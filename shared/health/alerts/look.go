@@ -6,6 +6,7 @@ import (
 	"sort"
 	"time"
 
+	"sluice/shared/budget"
 	"sluice/shared/core"
 	"sluice/shared/notify"
 	"sluice/shared/store"
@@ -19,8 +20,8 @@ type look struct {
 	account string
 	longest time.Duration // of the account's windows
 
-	samples read[[]Sample] // of the longest window, newest first
-	spent   read[Finding]
+	samples read[[]Sample]           // of the longest window, newest first
+	spent   [2]read[budget.Spending] // of day and month
 	down    read[Finding]
 }
 
@@ -74,18 +75,33 @@ func (l *look) finding(ctx context.Context, r *notify.Rule) (Finding, error) {
 		}
 		return LatencyP95(samples), nil
 	case notify.RuleSpendDay:
-		return l.spent.get(func() (Finding, error) { return l.spend(ctx) })
+		s, err := l.spend(ctx, budget.Day)
+		return Spend(&s, "today"), err
+	case notify.RuleSpendMonth:
+		s, err := l.spend(ctx, budget.Month)
+		return Spend(&s, "this month"), err
+	case notify.RuleForecast:
+		s, err := l.spend(ctx, budget.Month)
+		return Forecast(&s), err
 	case notify.RuleNodeDown:
 		return l.down.get(func() (Finding, error) { return l.nodes(ctx) })
 	}
 	return Finding{}, fmt.Errorf("rules of kind %q are not known here", r.Kind)
 }
 
-func (l *look) spend(ctx context.Context) (Finding, error) {
-	t := l.now.In(l.w.o.Zone)
-	from := time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, l.w.o.Zone)
-	sums, err := l.w.o.Usage.Sums(ctx, store.UsageFilter{Account: l.account, From: from, To: l.now.Add(time.Minute)}, store.GroupNone)
-	return Spend(sums), err
+func (l *look) spend(ctx context.Context, p budget.Period) (budget.Spending, error) {
+	r := &l.spent[0]
+	if p == budget.Month {
+		r = &l.spent[1]
+	}
+	return r.get(func() (budget.Spending, error) {
+		a, err := l.w.o.Tables.Accounts.Get(ctx, l.account)
+		if err != nil && !store.Missing(err) {
+			return budget.Spending{}, err
+		}
+		a.Value.ID = l.account
+		return budget.Of(ctx, l.w.o.Usage, &a.Value, p, l.w.o.Zone, l.now)
+	})
 }
 
 // of are the newest samples of the rule's window: the newest 2,000 of the longest one begin with those of any shorter one.

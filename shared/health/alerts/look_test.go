@@ -93,8 +93,8 @@ func TestRulesShareWhatIsRead(t *testing.T) {
 		t.Fatalf("%+v, %v", rep, err)
 	}
 	for _, a := range accounts {
-		if r, s := u.asked["records "+a], u.asked["sums "+a]; r != 4 || s != 1 {
-			t.Errorf("account %s: %d pages of records, %d sums; want 4 and 1", a, r, s)
+		if r, s := u.asked["records "+a], u.asked["sums "+a]; r != 4 || s != 2 { // of the day, and of its last hours
+			t.Errorf("account %s: %d pages of records, %d sums; want 4 and 2", a, r, s)
 		}
 	}
 	if u.limit != 4*2000 {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"sluice/shared/budget"
 	"sluice/shared/core"
 	"sluice/shared/notify"
 	"sluice/shared/store"
@@ -142,15 +143,20 @@ func NodeDown(nodes []core.Node, checks []core.NodeCheck, now time.Time) Finding
 	return f
 }
 
-// Spend is what requests cost since the day began, in USD.
-func Spend(sums []core.UsageSum) Finding {
-	f := Finding{Of: 1}
-	for i := range sums {
-		f.Value += float64(sums[i].CostUSD) / 1e6
-	}
-	f.Text = "spent today: " + strconv.FormatFloat(f.Value, 'f', 2, 64) + " USD"
-	return f
+// Spend is what requests cost since the day or month began, in USD. when says so in words.
+func Spend(s *budget.Spending, when string) Finding {
+	return Finding{Of: 1, Value: usd(s.Spent), Text: "spent " + when + ": " + dollars(s.Spent)}
 }
+
+// Forecast is what the month will have cost, in USD.
+func Forecast(s *budget.Spending) Finding {
+	end := s.Forecast()
+	return Finding{Of: 1, Value: usd(end), Text: "at the present pace this month will cost " + dollars(end) + ", of which " + dollars(s.Spent) + " are spent"}
+}
+
+func usd(micro int64) float64 { return float64(micro) / 1e6 }
+
+func dollars(micro int64) string { return strconv.FormatFloat(usd(micro), 'f', 2, 64) + " USD" }
 
 func short(v float64) string {
 	if v >= 100 {

@@ -16,7 +16,7 @@ import (
 // method is how a node is asked on this host.
 func (c *Checker) method(n *core.Node) string {
 	switch {
-	case c.o.Own[n.Kind] != nil:
+	case c.o.Own[n.Kind] != nil, n.Kind == core.KindBedrock: // Bedrock's hosts know no GET to tell that they are up
 	case n.HealthMethod == core.CheckHead:
 		return core.CheckHead
 	case n.HealthMethod == core.CheckCLI && n.Kind == core.KindAnthropic && c.o.CLI != nil:
@@ -42,7 +42,7 @@ func (c *Checker) ask(ctx context.Context, n *core.Node, limit time.Duration) (a
 		}
 		a.method = core.CheckAPI
 	}
-	if n.HealthMethod == core.CheckCLI && !c.told.Swap(true) {
+	if n.HealthMethod == core.CheckCLI && n.Kind != core.KindBedrock && !c.told.Swap(true) {
 		c.o.Log.Warn("health checks by the Claude CLI need it on PATH of a server of your own, an anthropic node and its key; what is missing is done by a message instead", "node_id", n.ID)
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -58,6 +58,8 @@ func (c *Checker) ask(ctx context.Context, n *core.Node, limit time.Duration) (a
 		a.f = upstream.Failure{Class: upstream.ClientFault, Reason: "nodes of its kind cannot be asked here"}
 	case a.method == core.CheckHead:
 		a.f = reach(ctx, client, t)
+	case n.Kind == core.KindBedrock:
+		a.f, a.model = c.askBedrock(ctx, client, t, c.cheapest(n))
 	default:
 		a.model = c.cheapest(n)
 		a.f = message(ctx, client, t, a.model)
@@ -101,9 +103,18 @@ func message(ctx context.Context, c upstream.Client, t upstream.Target, model st
 
 // send asks once; without a body by GET.
 func send(ctx context.Context, c upstream.Client, t upstream.Target, path string, body []byte) upstream.Failure {
-	r := &upstream.Request{Method: http.MethodGet, Path: path, Header: http.Header{}}
+	r := &upstream.Request{Method: http.MethodGet, Path: path}
 	if body != nil {
-		r.Method, r.Length = http.MethodPost, int64(len(body))
+		r.Method = http.MethodPost
+	}
+	return exchange(ctx, c, t, r, body)
+}
+
+// exchange sends a request with a body, or with none, and judges the answer.
+func exchange(ctx context.Context, c upstream.Client, t upstream.Target, r *upstream.Request, body []byte) upstream.Failure {
+	r.Header = http.Header{}
+	if body != nil {
+		r.Length = int64(len(body))
 		r.Header.Set("Content-Type", "application/json")
 		r.Again = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 		r.Body, _ = r.Again()

@@ -18,10 +18,15 @@
 //	H#kind#id                   H                     the hot item of a key, account or node; see below                           Admit, Settle, Renew
 //	T#name                      T                     a lease: h holder, u end, f fence; stays for ever because the fence rises   Acquire
 //	R#account#day#0..3          end#request           a usage record                                                              Records, open hours of Sums
-//	Y#account                   hour                  the hour has records: s sums, c what they include, l late records           Sums, Records
+//	Y#account                   hour                  the hour has records: s sums, c what they include, l late records,          Sums, Records
+//	                                                  m1 to m4 the sums by account, key, node and model that go with c = mc;
+//	                                                  g what they were made of may be gone: late records are added to s
+//	Z#account                   day                   likewise for a day of UTC; g as above                                       Sums
 //	X                           day#account           the day has records of the account                                          Records of all accounts
 //	A                           account               the account has records                                                     Sums of all accounts
 //	P                           hour#account          sums to write                                                               Rollup
+//	PD                          day#account           likewise for days                                                           Rollup
+//	K                           K                     what may be gone: r records and h sums of hours before; p, q removed before Sums, Retain
 //	Q#request#kind#id           Q                     receipt of a settlement that came after its lease ended                     Settle
 //	S                           S                     the schema: v version, c oldest compatible one                              Open, Ping
 //

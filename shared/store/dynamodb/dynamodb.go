@@ -13,11 +13,11 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
 	sdk "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
 	"github.com/aws/smithy-go/logging"
 
+	"sluice/shared/awsenv"
 	"sluice/shared/store"
 )
 
@@ -33,6 +33,9 @@ type Options struct {
 	Timeout time.Duration
 	// Now tells whether an hour is closed already when its record comes; nil: time.Now.
 	Now func() time.Time
+	// Keep is for how long usage is kept: records get a TTL when they are written, so that removing them costs nothing.
+	// What Retain is told takes its place.
+	Keep store.Retention
 }
 
 // Store is a store in one table. It is safe for concurrent use.
@@ -43,6 +46,8 @@ type Store struct {
 	clock   clock
 	timeout time.Duration
 	closed  atomic.Bool
+	keeping atomic.Pointer[store.Retention]
+	floors  atomic.Pointer[floors]
 
 	hots   cache[subject, *hot]
 	held   cache[holding, held]
@@ -107,11 +112,7 @@ func connect(ctx context.Context, rawURL string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	var load []func(*config.LoadOptions) error
-	if t.region != "" {
-		load = append(load, config.WithRegion(t.region))
-	}
-	cfg, err := config.LoadDefaultConfig(ctx, load...)
+	cfg, err := awsenv.Load(ctx, t.region)
 	if err != nil {
 		return nil, fmt.Errorf("dynamodb: the AWS configuration of this machine is not readable: %w", err)
 	}
@@ -119,6 +120,7 @@ func connect(ctx context.Context, rawURL string, o Options) (*Store, error) {
 		return nil, errors.New("dynamodb: needs a region: add ?region=eu-west-1 to the URL or set AWS_REGION")
 	}
 	s := &Store{table: t.table, where: "dynamodb table " + t.table + " in " + cfg.Region, timeout: o.Timeout}
+	s.keeping.Store(&o.Keep)
 	if s.clock.now = o.Now; s.clock.now == nil {
 		s.clock.now = time.Now
 	}

@@ -32,7 +32,7 @@ func (s *Store) ForgetCosts(ctx context.Context, account string) (changed int, e
 		w, _ := flate.NewWriter(&b, flate.DefaultCompression)
 		err = errors.Join(json.NewEncoder(w).Encode(list), w.Close())
 		if err == nil {
-			_, _, err = s.update(ctx, "", &sdk.UpdateItemInput{Key: key(hoursPK(account), hourText(h.hour)), UpdateExpression: new("SET s = :s"),
+			_, _, err = s.update(ctx, "", &sdk.UpdateItemInput{Key: key(hoursPK(account), hourText(h.hour)), UpdateExpression: new("SET s = :s REMOVE mc"),
 				ExpressionAttributeValues: item{":s": bin(b.Bytes())}})
 		}
 		return err == nil, err

@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,7 +15,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"sluice/shared/core"
-	"sluice/shared/store"
 	"sluice/shared/store/internal/usage"
 )
 
@@ -32,14 +31,6 @@ const (
 type mark struct {
 	account string
 	hour    int64
-}
-
-// dayOf is the day that an hour is in.
-func dayOf(hour int64) int64 {
-	if hour < 0 {
-		return (hour - 23) / 24
-	}
-	return hour / 24
 }
 
 func recordsPK(account string, day int64, shard int) string {
@@ -59,10 +50,11 @@ func (s *Store) record(ctx context.Context, rec *core.Settlement) (fresh bool, e
 	}
 	us := r.EndedAt.UnixMicro()
 	at := mark{r.Account, usage.HourOf(us)}
-	it := key(recordsPK(r.Account, dayOf(at.hour), spread(r.RequestID, recordShards)), recordSK(us, r.RequestID))
+	it := key(recordsPK(r.Account, usage.DayOf(at.hour), spread(r.RequestID, recordShards)), recordSK(us, r.RequestID))
 	it["b"] = bin(body)
+	s.ttl(it, r.EndedAt, s.keep().Records)
 	if at.hour < usage.Closed(s.clock.correct(s.clock.now()).Add(lateBefore)) {
-		return s.recordLate(ctx, it, at)
+		return s.recordLate(ctx, it, &r, at)
 	}
 	var wg sync.WaitGroup
 	var merr error
@@ -78,22 +70,28 @@ func (s *Store) record(ctx context.Context, rec *core.Settlement) (fresh bool, e
 	return true, merr
 }
 
-// recordLate stores a record and tells in the same step that the hour's sums lack it.
-func (s *Store) recordLate(ctx context.Context, it item, at mark) (fresh bool, err error) {
+// recordLate stores a record and tells in the same step that the sums of its hour and day lack it.
+func (s *Store) recordLate(ctx context.Context, it item, r *core.Settlement, at mark) (fresh bool, err error) {
 	if err := s.index(ctx, at, false); err != nil {
 		return false, err
 	}
-	err = s.transact(ctx, "record", []types.TransactWriteItem{
-		{Put: &types.Put{TableName: &s.table, Item: it, ConditionExpression: new("attribute_not_exists(PK)")}},
-		{Update: &types.Update{TableName: &s.table, Key: key(hoursPK(at.account), hourText(at.hour)), UpdateExpression: new("ADD l :o"),
-			ExpressionAttributeValues: item{":o": num(1)}}},
-		{Put: &types.Put{TableName: &s.table, Item: pending(at)}},
-	})
-	if err == nil {
-		return true, nil
-	}
-	if unmetAt(err) == 0 {
-		return false, nil
+	for range 3 {
+		err = s.transact(ctx, "record", []types.TransactWriteItem{
+			s.putNew(it), s.count(key(hoursPK(at.account), hourText(at.hour))),
+			s.count(key(daysPK(at.account), hourText(usage.DayOf(at.hour)))), s.putAny(pending(at)),
+		})
+		if err == nil {
+			return true, nil
+		}
+		switch unmetAt(err) {
+		case 0:
+			return false, nil
+		case -1:
+			return false, s.fail(ctx, "record", err)
+		}
+		if fresh, ancient, err := s.addAncient(ctx, it, r, at); ancient || err != nil {
+			return fresh, err
+		}
 	}
 	return false, s.fail(ctx, "record", err)
 }
@@ -103,6 +101,20 @@ func pending(at mark) item {
 	it := key("P", hourText(at.hour)+"#"+at.account)
 	it["t"] = str(rand.Text())
 	return it
+}
+
+// pendingDay is the same for the day of an hour.
+func pendingDay(at mark) item {
+	it := key("PD", hourText(usage.DayOf(at.hour))+"#"+at.account)
+	it["t"] = str(rand.Text())
+	return it
+}
+
+// parseWork reads the sort key of either: the hour of the mark is the day's number there.
+func parseWork(sk string) (mark, error) {
+	text, account, _ := strings.Cut(sk, "#")
+	n, err := parseHour(text)
+	return mark{account, n}, err
 }
 
 // markHour makes sure that the index knows the hour; mostly this instance knows that it does.
@@ -128,7 +140,7 @@ func (s *Store) markHour(ctx context.Context, at mark) error {
 
 // index enters the hour's day and account, and the hour among the pending.
 func (s *Store) index(ctx context.Context, at mark, wait bool) error {
-	writes := []types.WriteRequest{putRequest(key("X", hourText(dayOf(at.hour))+"#"+at.account)), putRequest(key("A", accountSK(at.account)))}
+	writes := []types.WriteRequest{putRequest(key("X", hourText(usage.DayOf(at.hour))+"#"+at.account)), putRequest(key("A", accountSK(at.account)))}
 	if wait {
 		writes = append(writes, putRequest(pending(at)))
 	}
@@ -137,130 +149,6 @@ func (s *Store) index(ctx context.Context, at mark, wait bool) error {
 
 // accountSK is an account in a sort key, which cannot be empty.
 func accountSK(account string) string { return "#" + account }
-
-// Records implements store.Usage. It goes back day by day, so that a page costs what is on it and what the filter
-// passes over.
-func (s *Store) Records(ctx context.Context, f store.UsageFilter, cursor string, limit int) ([]core.Settlement, string, error) {
-	c, err := usage.ParseCursor(cursor)
-	if err != nil || limit <= 0 {
-		return nil, "", err
-	}
-	if err := s.usable(ctx); err != nil {
-		return nil, "", err
-	}
-	from, to := "", timeText(1<<62-1)
-	if !f.From.IsZero() {
-		from = timeText(f.From.UnixMicro())
-	}
-	if !f.To.IsZero() {
-		to = timeText(f.To.UnixMicro())
-	}
-	if c.Set {
-		to = min(to, recordSK(c.EndedUS, c.ID))
-	}
-	var out []core.Settlement
-	for day, ok := int64(epoch), true; len(out) <= limit; {
-		if day, ok, err = s.dayBefore(ctx, f.Account, day, to); err != nil || !ok {
-			break
-		}
-		if from != "" && timeText((day+1)*24*usage.HourUS) <= from {
-			break
-		}
-		var recs []core.Settlement
-		if recs, err = s.dayRecords(ctx, &f, day, from, to, limit+1-len(out)); err != nil {
-			break
-		}
-		out = append(out, recs...)
-	}
-	if err != nil {
-		return nil, "", err
-	}
-	if len(out) <= limit {
-		return out, "", nil
-	}
-	out = out[:limit]
-	return out, usage.After(&out[limit-1]).String(), nil
-}
-
-// dayBefore is the last day before day that has records which may end before to; account "": of anyone.
-func (s *Store) dayBefore(ctx context.Context, account string, day int64, to string) (found int64, ok bool, err error) {
-	if us, err := strconv.ParseInt(to[:19], 10, 64); err == nil {
-		day = min(day, dayOf(usage.HourOf(us-1<<62))+1)
-	}
-	q := span{pk: "X", to: hourText(day), down: true, fields: "SK", limit: 1} // entries of the day itself are longer, so they follow
-	if account != "" {
-		q = span{pk: hoursPK(account), to: hourText(day*24 - 1), down: true, fields: "SK", limit: 1}
-	}
-	err = s.query(ctx, "list days", q, func(it item) (bool, error) {
-		n, err := parseHour(getS(it, "SK")[:10])
-		if found, ok = n, err == nil; account != "" {
-			found = dayOf(n)
-		}
-		return false, err
-	})
-	return found, ok, err
-}
-
-// dayAccounts are the accounts that have records of a day.
-func (s *Store) dayAccounts(ctx context.Context, day int64) (out []string, err error) {
-	prefix := hourText(day) + "#"
-	err = s.query(ctx, "list accounts", span{pk: "X", from: prefix, to: hourText(day) + "$", fields: "SK"}, func(it item) (bool, error) {
-		out = append(out, getS(it, "SK")[len(prefix):])
-		return true, nil
-	})
-	return out, err
-}
-
-// dayRecords returns up to limit records of a day that the filter selects, the newest first. from and to are sort keys, to
-// exclusive.
-func (s *Store) dayRecords(ctx context.Context, f *store.UsageFilter, day int64, from, to string, limit int) ([]core.Settlement, error) {
-	accounts := []string{f.Account}
-	if f.Account == "" {
-		var err error
-		if accounts, err = s.dayAccounts(ctx, day); err != nil {
-			return nil, err
-		}
-	}
-	lists := make([][]core.Settlement, len(accounts)*recordShards)
-	err := parallel(len(lists), 16, func(i int) error {
-		q := span{pk: recordsPK(accounts[i/recordShards], day, i%recordShards), from: from, to: to, down: true, limit: int32(min(limit+1, 1000))}
-		return s.query(ctx, "list usage", q, func(it item) (bool, error) {
-			if getS(it, "SK") >= to {
-				return true, nil
-			}
-			r, err := parseRecord(it)
-			if err == nil && usage.Match(f, &r) {
-				lists[i] = append(lists[i], r)
-			}
-			return len(lists[i]) < limit, err
-		})
-	})
-	all := slices.Concat(lists...)
-	slices.SortFunc(all, func(a, b core.Settlement) int {
-		if c := b.EndedAt.Compare(a.EndedAt); c != 0 {
-			return c
-		}
-		return -compare(a.RequestID, b.RequestID)
-	})
-	return all[:min(limit, len(all))], err
-}
-
-func compare(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
-}
-
-func parseRecord(it item) (r core.Settlement, err error) {
-	if err = json.Unmarshal(getB(it, "b"), &r); err != nil {
-		err = fmt.Errorf("a record is not readable: %w", err)
-	}
-	return r, err
-}
 
 // DeleteUsage implements store.Usage: it goes through the hours that the index knows.
 func (s *Store) DeleteUsage(ctx context.Context, account string) error {
@@ -278,7 +166,7 @@ func (s *Store) DeleteUsage(ctx context.Context, account string) error {
 	}
 	last := int64(-1 << 62)
 	for _, h := range hours {
-		if day := dayOf(h); day != last {
+		if day := usage.DayOf(h); day != last {
 			last = day
 			if err := s.deleteDay(ctx, account, day); err != nil {
 				return err
@@ -290,7 +178,13 @@ func (s *Store) DeleteUsage(ctx context.Context, account string) error {
 		err = errors.Join(err, s.batch(ctx, "delete usage", []types.WriteRequest{
 			deleteRequest(key("P", hourText(h)+"#"+account)), deleteRequest(key(hoursPK(account), hourText(h)))}))
 	}
-	if err != nil || len(hours) == 0 {
+	days := 0
+	err = errors.Join(err, s.query(ctx, "list days", span{pk: daysPK(account), fields: "SK"}, func(it item) (bool, error) {
+		days++
+		sk := getS(it, "SK")
+		return true, s.batch(ctx, "delete usage", []types.WriteRequest{deleteRequest(key(daysPK(account), sk)), deleteRequest(key("PD", sk+"#"+account))})
+	}))
+	if err != nil || len(hours)+days == 0 {
 		return err
 	}
 	return s.batch(ctx, "delete usage", []types.WriteRequest{deleteRequest(key("A", accountSK(account)))})

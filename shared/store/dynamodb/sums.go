@@ -1,16 +1,11 @@
 package dynamodb
 
 import (
-	"bytes"
 	"cmp"
-	"compress/flate"
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
+	"errors"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -25,54 +20,13 @@ import (
 // maxAgain bounds how many hours one reading puts up to be summed again.
 const maxAgain = 500
 
-// maxSums bounds the packed sums of one hour of one account; a larger hour stays open, and is summed from its records.
-const maxSums = 350_000
-
-// group is what sums of an hour are kept apart by.
-type group struct {
-	Key   string `json:"k,omitempty"`
-	Node  string `json:"n,omitempty"`
-	Model string `json:"m,omitempty"`
-}
-
-// hourSum is one group's sum of an hour.
-type hourSum struct {
-	group
-	Sum   core.UsageSum `json:"s"`
-	Costs bool          `json:"c,omitempty"` // Sum has them; false: a program wrote it that knows none
-}
-
-func pack(sums map[group]*core.UsageSum) ([]byte, error) {
-	list := make([]hourSum, 0, len(sums))
-	for g, s := range sums {
-		list = append(list, hourSum{g, *s, true})
-	}
-	var b bytes.Buffer
-	w, err := flate.NewWriter(&b, flate.DefaultCompression)
-	if err != nil {
-		return nil, err
-	}
-	if err := json.NewEncoder(w).Encode(list); err != nil {
-		return nil, err
-	}
-	err = w.Close()
-	return b.Bytes(), err
-}
-
-func unpack(b []byte) (list []hourSum, err error) {
-	r := io.LimitReader(flate.NewReader(bytes.NewReader(b)), 200*maxSums)
-	if err = json.NewDecoder(r).Decode(&list); err != nil {
-		err = fmt.Errorf("sums are not readable: %w", err)
-	}
-	return list, err
-}
-
 // hourItem is what the index knows of one hour of an account.
 type hourItem struct {
 	hour     int64
 	late     int64 // records that came late
 	included int64 // late when the sums were written
 	closed   bool  // sums were written
+	coarse   bool  // and with them those of coarser kinds
 	sums     []byte
 }
 
@@ -80,6 +34,8 @@ func parseHourItem(it item) (h hourItem, err error) {
 	h.hour, err = parseHour(getS(it, "SK"))
 	h.late, _ = getN(it, "l")
 	h.included, h.closed = getN(it, "c")
+	of, ok := getN(it, "mc")
+	h.coarse = ok && of == h.included
 	h.sums = getB(it, "s")
 	return h, err
 }
@@ -87,7 +43,7 @@ func parseHourItem(it item) (h hourItem, err error) {
 // whole reports whether the sums are those of all records.
 func (h *hourItem) whole() bool { return h.closed && h.included == h.late }
 
-// Rollup implements store.Usage: it writes the sums of the hours that are closed and pending.
+// Rollup implements store.Usage: it writes the sums of the hours, then of the days, that are closed and pending.
 func (s *Store) Rollup(ctx context.Context, now time.Time) error {
 	if err := s.usable(ctx); err != nil {
 		return err
@@ -97,60 +53,64 @@ func (s *Store) Rollup(ctx context.Context, now time.Time) error {
 		token string
 	}
 	var todo []work
-	end := hourText(usage.Closed(s.clock.correct(now)))
-	err := s.query(ctx, "list pending hours", span{pk: "P", to: end}, func(it item) (bool, error) {
-		text, account, ok := strings.Cut(getS(it, "SK"), "#")
-		hour, err := parseHour(text)
-		if ok && err == nil {
-			todo = append(todo, work{mark{account, hour}, getS(it, "t")})
+	closed := usage.Closed(s.clock.correct(now))
+	err := s.query(ctx, "list pending hours", span{pk: "P", to: hourText(closed)}, func(it item) (bool, error) {
+		at, err := parseWork(getS(it, "SK"))
+		if err == nil {
+			todo = append(todo, work{at, getS(it, "t")})
 		}
 		return true, nil
 	})
+	if err == nil {
+		err = parallel(len(todo), 4, func(i int) error { return s.closeHour(ctx, todo[i].mark, todo[i].token) })
+	}
 	if err != nil {
 		return err
 	}
-	return parallel(len(todo), 4, func(i int) error { return s.closeHour(ctx, todo[i].mark, todo[i].token) })
+	return s.closeDays(ctx, closed)
 }
 
 // closeHour writes the sums of one hour and ends its being pending, unless another entry came meanwhile.
 func (s *Store) closeHour(ctx context.Context, at mark, token string) error {
 	k := key(hoursPK(at.account), hourText(at.hour))
-	it, err := s.get(ctx, "roll up usage", k, "l")
-	if err != nil {
+	it, err := s.get(ctx, "roll up usage", k, "l, g")
+	if err != nil || hasN(it, "g") { // its records may be gone
 		return err
 	}
 	late, _ := getN(it, "l")
-	sums := make(map[group]*core.UsageSum)
+	all := make(usage.Tallies)
 	from, to := at.hour*usage.HourUS, (at.hour+1)*usage.HourUS
 	var mu sync.Mutex
 	err = s.eachRecord(ctx, at.account, from, to, func(r *core.Settlement) {
 		mu.Lock()
 		defer mu.Unlock()
-		addTo(sums, group{r.Key, r.Node, r.Model}, usage.One(r))
+		all.Of(dimsOf("", groupOf(r))).Record(r)
 	})
 	if err != nil {
 		return err
 	}
-	packed, err := pack(sums)
+	u, err := writing(all, late)
 	if err != nil {
 		return err
 	}
-	if len(packed) <= maxSums && len(sums) > 0 {
-		cond := "l = :l"
-		if late == 0 {
-			cond = "attribute_not_exists(l)"
-		}
-		in := &sdk.UpdateItemInput{Key: k, UpdateExpression: new("SET c = :l, s = :s"), ConditionExpression: &cond,
-			ExpressionAttributeValues: item{":l": num(late), ":s": bin(packed)}}
-		if _, _, err := s.update(ctx, "roll up usage", in); err != nil {
+	if u != nil {
+		if _, _, err := s.update(ctx, "roll up usage", u.input(k)); err != nil {
 			if _, raced := unmet(err); raced {
 				return nil // a record came: the hour stays pending
 			}
 			return s.fail(ctx, "roll up usage", err)
 		}
 	}
-	_, _, err = call(ctx, s, "roll up usage", func(ctx context.Context) (*sdk.DeleteItemOutput, error) {
-		return s.db.DeleteItem(ctx, &sdk.DeleteItemInput{TableName: &s.table, Key: key("P", hourText(at.hour)+"#"+at.account),
+	if _, err := s.put(ctx, "roll up usage", &sdk.PutItemInput{Item: pendingDay(at)}); err != nil {
+		return s.fail(ctx, "roll up usage", err)
+	}
+	return s.served(ctx, "P", at, token)
+}
+
+// served removes an entry of what is pending, unless another took its place meanwhile.
+func (s *Store) served(ctx context.Context, pk string, at mark, token string) error {
+	_, _, err := call(ctx, s, "roll up usage", func(ctx context.Context) (*sdk.DeleteItemOutput, error) {
+		return s.db.DeleteItem(ctx, &sdk.DeleteItemInput{TableName: &s.table, Key: key(pk, hourText(at.hour)+"#"+at.account),
 			ConditionExpression: new("t = :t"), ExpressionAttributeValues: item{":t": str(token)}})
 	})
 	if _, newer := unmet(err); err == nil || newer {
@@ -159,18 +119,9 @@ func (s *Store) closeHour(ctx context.Context, at mark, token string) error {
 	return s.fail(ctx, "roll up usage", err)
 }
 
-func addTo[K comparable](sums map[K]*core.UsageSum, k K, one core.UsageSum) {
-	sum := sums[k]
-	if sum == nil {
-		sum = &core.UsageSum{}
-		sums[k] = sum
-	}
-	usage.Add(sum, one)
-}
-
 // eachRecord calls fn, from several goroutines, for the records of an account that ended in [from, to) microseconds.
 func (s *Store) eachRecord(ctx context.Context, account string, from, to int64, fn func(*core.Settlement)) error {
-	first, last := dayOf(usage.HourOf(from)), dayOf(usage.HourOf(to-1))
+	first, last := usage.DayOf(usage.HourOf(from)), usage.DayOf(usage.HourOf(to-1))
 	for day := first; day <= last; day++ {
 		err := parallel(recordShards, recordShards, func(i int) error {
 			end := timeText(to)
@@ -192,121 +143,224 @@ func (s *Store) eachRecord(ctx context.Context, account string, from, to int64, 
 
 // totals collects sums by group from several goroutines.
 type totals struct {
-	mu   sync.Mutex
-	by   store.GroupBy
-	sums map[core.UsageSum]*core.UsageSum // by Group and Hour
+	mu     sync.Mutex
+	groups *usage.Groups
 }
 
-func (t *totals) add(account string, hour int64, g group, one core.UsageSum) {
-	var k core.UsageSum
-	switch t.by {
-	case store.GroupAccount:
-		k.Group = account
-	case store.GroupKey:
-		k.Group = g.Key
-	case store.GroupNode:
-		k.Group = g.Node
-	case store.GroupModel:
-		k.Group = g.Model
-	case store.GroupHour:
-		k.Hour = time.UnixMicro(hour * usage.HourUS).UTC()
-	}
+func dimsOf(account string, g group) usage.Dims {
+	return usage.Dims{Account: account, Key: g.Key, Node: g.Node, Model: g.Model}
+}
+
+func (t *totals) hour(account string, hour int64, g group, one core.UsageSum) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	addTo(t.sums, k, one)
+	d := dimsOf(account, g)
+	t.groups.Hour(&d, hour).Add(one)
 }
 
-func (t *totals) list() []core.UsageSum {
-	if t.by == store.GroupNone && len(t.sums) == 0 {
-		return []core.UsageSum{{}}
-	}
-	var out []core.UsageSum
-	for k, s := range t.sums {
-		s.Group, s.Hour = k.Group, k.Hour
-		out = append(out, *s)
-	}
-	slices.SortFunc(out, func(a, b core.UsageSum) int {
-		return cmp.Or(a.Hour.Compare(b.Hour), strings.Compare(a.Group, b.Group))
-	})
-	return out
+func (t *totals) day(account string, day int64, g group, one core.UsageSum) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d := dimsOf(account, g)
+	t.groups.Day(&d, day).Add(one)
 }
 
-// Sums implements store.Usage: written sums for the hours that lie wholly in the filter and have them, records for the
-// rest. Each hour is read one way or the other, so nothing counts twice.
+func (t *totals) record(r *core.Settlement) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.groups.Record(r)
+}
+
+// summing is one call of Sums.
+type summing struct {
+	*totals
+	filter  *store.UsageFilter
+	kind    usage.Kind
+	plan    usage.Plan
+	span    usage.Range
+	records bool // only they tell
+}
+
+func (t *summing) selects(account string, g group) bool {
+	d := dimsOf(account, g)
+	return d.Match(t.filter)
+}
+
+// ever is an hour after all others: whether an hour, or its day, has sums its item tells.
+const ever = int64(24 << 25)
+
+// Sums implements store.Usage: written sums for the days and hours that lie wholly in the filter and have them, records
+// for the rest. Each is read one way or the other, so nothing counts twice.
 func (s *Store) Sums(ctx context.Context, f store.UsageFilter, by store.GroupBy) ([]core.UsageSum, error) {
-	if err := usage.Known(by); err != nil {
+	if err := usage.Check(&f, by); err != nil {
 		return nil, err
 	}
 	if err := s.usable(ctx); err != nil {
 		return nil, err
 	}
-	t := &totals{by: by, sums: make(map[core.UsageSum]*core.UsageSum)}
-	if !f.From.IsZero() && !f.To.IsZero() && !f.From.Before(f.To) {
-		return t.list(), nil
-	}
-	accounts := []string{f.Account}
-	if f.Account == "" {
-		accounts = nil
-		err := s.query(ctx, "list accounts", span{pk: "A", fields: "SK"}, func(it item) (bool, error) {
-			accounts = append(accounts, getS(it, "SK")[1:])
-			return true, nil
-		})
+	fl, err := s.readFloors(ctx)
+	for range usage.Again {
 		if err != nil {
 			return nil, err
 		}
+		out, err := s.sums(ctx, &f, by, &fl)
+		if err != nil {
+			return nil, err
+		}
+		// What is known may be a minute old, and what is read by it may be gone by now.
+		s.floors.Store(nil)
+		now, err := s.readFloors(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if now.records == fl.records && now.hours == fl.hours {
+			return out, nil
+		}
+		fl = now
 	}
-	err := parallel(len(accounts), 8, func(i int) error { return s.sumAccount(ctx, &f, accounts[i], t) })
+	return nil, s.fail(ctx, "sum usage", errors.New("others remove usage all the time: try again"))
+}
+
+// sums adds up by floors that may be out of date.
+func (s *Store) sums(ctx context.Context, f *store.UsageFilter, by store.GroupBy, fl *floors) ([]core.UsageSum, error) {
+	t := &summing{totals: &totals{groups: usage.NewGroups(f, by)}, filter: f, kind: usage.KindOf(f, by), span: usage.Span(f), records: usage.OfRecords(f, by)}
+	if t.span.Empty() {
+		return t.groups.List()
+	}
+	m := usage.Marks{Closed: ever, Days: ever / 24, Records: fl.records, Hours: fl.hours}
+	t.plan = m.Plan(f, by)
+	if t.records { // the index of hours tells where there are any
+		t.plan.Hours, t.plan.Records = []usage.Range{{From: usage.HourOf(t.span.From), To: usage.HourOf(t.span.To-1) + 1}}, nil
+	}
+	accounts := []string{f.Account}
+	if f.Account == "" {
+		var err error
+		if accounts, err = s.accounts(ctx); err != nil {
+			return nil, err
+		}
+	}
+	err := parallel(len(accounts), 16, func(i int) error { return s.sumAccount(ctx, accounts[i], t) })
 	if err != nil {
 		return nil, err
 	}
-	return t.list(), nil
+	return t.groups.List()
+}
+
+// accounts are those that have usage.
+func (s *Store) accounts(ctx context.Context) (out []string, err error) {
+	err = s.query(ctx, "list accounts", span{pk: "A", fields: "SK"}, func(it item) (bool, error) {
+		out = append(out, getS(it, "SK")[1:])
+		return true, nil
+	})
+	return out, err
 }
 
 // sumAccount adds up one account.
-func (s *Store) sumAccount(ctx context.Context, f *store.UsageFilter, account string, t *totals) error {
-	q := span{pk: hoursPK(account)}
-	first, last := int64(-1<<62), int64(1<<62) // microseconds
-	if !f.From.IsZero() {
-		first = f.From.UnixMicro()
-		q.from = hourText(usage.HourOf(first))
-	}
-	if !f.To.IsZero() {
-		last = f.To.UnixMicro()
-		q.to = hourText(usage.HourOf(last - 1))
+func (s *Store) sumAccount(ctx context.Context, account string, t *summing) error {
+	f := t.filter
+	rest, err := s.sumDays(ctx, account, t)
+	if err != nil {
+		return err
 	}
 	var open []int64
 	bare := bareSums{}
+	hours := slices.Concat(rest, t.plan.Hours)
+	for _, r := range t.readings(hours) {
+		more, err := s.sumHours(ctx, account, r, hours, t, bare)
+		if err != nil {
+			return err
+		}
+		open = append(open, more...)
+	}
+	slices.Sort(open)
+	if err := s.addCosts(ctx, f, account, bare, t.totals); err != nil {
+		return err
+	}
+	all := *f
+	all.From, all.To = time.Time{}, time.Time{}
+	return s.eachHour(ctx, account, open, t.span.From, t.span.To, func(r *core.Settlement) {
+		if usage.Match(&all, r) {
+			t.record(r)
+		}
+	})
+}
+
+// readings are what to read of the index of hours: the hours that have sums, and those of which the records tell a part,
+// so that partitions of records are asked only where there are any.
+func (t *summing) readings(hours []usage.Range) (out []usage.Range) {
+	all := slices.Clone(hours)
+	for _, r := range t.plan.Records {
+		if r.From < ever*usage.HourUS && r.To > -epoch*usage.HourUS { // else nothing can be there
+			all = append(all, usage.Range{From: usage.HourOf(max(r.From, -epoch*usage.HourUS)), To: usage.HourOf(min(r.To, ever*usage.HourUS)-1) + 1})
+		}
+	}
+	slices.SortFunc(all, func(a, b usage.Range) int { return cmp.Compare(a.From, b.From) })
+	for _, r := range all {
+		if n := len(out); n > 0 && r.From <= out[n-1].To {
+			out[n-1].To = max(out[n-1].To, r.To)
+		} else {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// eachSum calls fn for the items of hours, or days, of a partition, with the sums of a kind where they are whole.
+func (s *Store) eachSum(ctx context.Context, pk string, r usage.Range, kind usage.Kind, fn func(h *hourItem) error) error {
+	if r.To <= -epoch {
+		return nil
+	}
+	const always = "SK, l, c, "
+	q := span{pk: pk, from: hourText(max(r.From, -epoch+1)), to: hourText(min(r.To, ever) - 1), fields: always + "s"}
+	if kind != usage.ByAll {
+		q.fields = always + "mc, " + coarse(kind)
+	}
+	fine := make(map[int64]bool) // those of which an older program wrote the sums
 	err := s.query(ctx, "sum usage", q, func(it item) (bool, error) {
 		h, err := parseHourItem(it)
 		if err != nil {
 			return false, err
 		}
-		inside := h.hour*usage.HourUS >= first && (h.hour+1)*usage.HourUS <= last
-		if !inside || f.Session != "" || !h.whole() {
+		if kind != usage.ByAll && h.whole() {
+			if h.sums = getB(it, coarse(kind)); !h.coarse {
+				fine[h.hour] = true
+				return true, nil
+			}
+		}
+		err = fn(&h)
+		return err == nil, err
+	})
+	if err != nil || len(fine) == 0 {
+		return err
+	}
+	some := slices.Sorted(maps.Keys(fine))
+	return s.eachSum(ctx, pk, usage.Range{From: some[0], To: some[len(some)-1] + 1}, usage.ByAll, func(h *hourItem) error {
+		if !fine[h.hour] {
+			return nil
+		}
+		return fn(h)
+	})
+}
+
+// sumHours gives the hours of a reading that are whole and lie in one of the ranges hours, and returns those that must be
+// added up from their records.
+func (s *Store) sumHours(ctx context.Context, account string, r usage.Range, hours []usage.Range, t *summing, bare bareSums) (open []int64, err error) {
+	err = s.eachSum(ctx, hoursPK(account), r, t.kind, func(h *hourItem) error {
+		in := slices.ContainsFunc(hours, func(r usage.Range) bool { return r.From <= h.hour && h.hour < r.To })
+		if t.records || !in || !h.whole() {
 			open = append(open, h.hour)
-			return true, nil
+			return nil
 		}
 		list, err := unpack(h.sums)
 		for i := range list {
-			if g := list[i].group; f.Key != "" && f.Key != g.Key || f.Node != "" && f.Node != g.Node || f.Model != "" && f.Model != g.Model {
-				continue
+			if g := list[i].group; t.selects(account, g) {
+				t.hour(account, h.hour, g, list[i].Sum)
 			}
-			t.add(account, h.hour, list[i].group, list[i].Sum)
 		}
 		bare.note(h.hour, list)
-		return true, err
-	})
-	if err != nil {
 		return err
-	}
-	if err := s.addCosts(ctx, f, account, bare, t); err != nil {
-		return err
-	}
-	return s.eachHour(ctx, account, open, first, last, func(r *core.Settlement) {
-		if usage.Match(f, r) {
-			t.add(r.Account, usage.HourOf(r.EndedAt.UnixMicro()), group{r.Key, r.Node, r.Model}, usage.One(r))
-		}
 	})
+	return open, err
 }
 
 // eachHour is eachRecord for the records of hours, in order, that ended in [first, last) microseconds; neighbours are one
@@ -347,13 +401,13 @@ func (s *Store) addCosts(ctx context.Context, f *store.UsageFilter, account stri
 	err := s.eachHour(ctx, account, slices.Sorted(maps.Keys(bare)), -1<<62, 1<<62, func(r *core.Settlement) {
 		mu.Lock()
 		defer mu.Unlock()
-		hour, g := usage.HourOf(r.EndedAt.UnixMicro()), group{r.Key, r.Node, r.Model}
+		hour, g := usage.HourOf(r.EndedAt.UnixMicro()), groupOf(r)
 		if _, ok := bare[hour][g]; !ok {
 			return // it came after the sums were read
 		}
 		bare[hour][g]--
 		if one := usage.One(r); usage.Match(f, r) {
-			t.add(account, hour, g, core.UsageSum{CostUSD: one.CostUSD, Unpriced: one.Unpriced})
+			t.hour(account, hour, g, core.UsageSum{CostUSD: one.CostUSD, Unpriced: one.Unpriced})
 		}
 	})
 	if err != nil {

@@ -167,6 +167,14 @@ func (s *Store) Rollup(ctx context.Context, now time.Time) error {
 	return err
 }
 
+// Retain implements store.Usage.
+func (s *Store) Retain(ctx context.Context, now time.Time, keep store.Retention) (int, error) {
+	start := time.Now()
+	n, err := s.inner.Retain(ctx, now, keep)
+	s.done("retain", start, err)
+	return n, err
+}
+
 // DeleteUsage implements store.Usage.
 func (s *Store) DeleteUsage(ctx context.Context, account string) error {
 	start := time.Now()

@@ -16,14 +16,25 @@ import (
 // maxRecords bounds the log: some 100 MB.
 const maxRecords = 200_000
 
-// log is the usage records, oldest first.
+// log is the usage records, oldest first, and the sums of those that were removed.
 type log struct {
-	max  int
-	recs []core.Settlement
-	ids  map[string]struct{}
+	max   int
+	recs  []core.Settlement
+	ids   map[string]struct{}
+	marks usage.Marks // Closed follows Rollup; sums of closed hours are worked out from the records while these are kept
+	hours map[place]*usage.Tally
+	days  map[place]*usage.Tally
 }
 
-func newLog(max int) log { return log{max: max, ids: make(map[string]struct{})} }
+// place is what the sums of an hour, or of a day, are kept apart by.
+type place struct {
+	dims usage.Dims
+	at   int64
+}
+
+func newLog(max int) log {
+	return log{max: max, ids: make(map[string]struct{}), marks: usage.NoMarks(), hours: make(map[place]*usage.Tally), days: make(map[place]*usage.Tally)}
+}
 
 // before is the order of the log: by end, then by request id.
 func before(a *core.Settlement, c usage.Cursor) int {
@@ -55,6 +66,23 @@ func (l *log) add(r *core.Settlement) {
 	}
 	l.recs = slices.Insert(l.recs, i, rec)
 	l.ids[rec.RequestID] = struct{}{}
+	if usage.HourOf(rec.EndedAt.UnixMicro()) < l.marks.Records {
+		l.fold(&rec)
+	}
+}
+
+// fold counts a record in the sums of its hour, or of its day where hours are gone.
+func (l *log) fold(r *core.Settlement) {
+	d := usage.DimsOf(r)
+	d.Session, d.Agent = "", ""
+	sums, p := l.hours, place{d, usage.HourOf(r.EndedAt.UnixMicro())}
+	if p.at < l.marks.Hours {
+		sums, p.at = l.days, usage.DayOf(p.at)
+	}
+	if sums[p] == nil {
+		sums[p] = &usage.Tally{}
+	}
+	sums[p].Record(r)
 }
 
 // Records implements store.Usage.
@@ -89,9 +117,9 @@ func (s *Store) Records(ctx context.Context, f store.UsageFilter, cursor string,
 	return out, "", nil
 }
 
-// Sums implements store.Usage, from the records.
+// Sums implements store.Usage: from the records, and from what was summed up when they were removed.
 func (s *Store) Sums(ctx context.Context, f store.UsageFilter, by store.GroupBy) ([]core.UsageSum, error) {
-	if err := usage.Known(by); err != nil {
+	if err := usage.Check(&f, by); err != nil {
 		return nil, err
 	}
 	s.mu.RLock()
@@ -99,50 +127,91 @@ func (s *Store) Sums(ctx context.Context, f store.UsageFilter, by store.GroupBy)
 	if err := s.usable(ctx); err != nil {
 		return nil, err
 	}
-	groups := make(map[core.UsageSum]*core.UsageSum) // by Group and Hour
-	if by == store.GroupNone {
-		groups[core.UsageSum{}] = &core.UsageSum{}
+	l := &s.usage
+	marks := l.marks
+	marks.Closed, marks.Days = marks.Records, usage.DayOf(marks.Hours) // what has sums of its own here
+	g, plan := usage.NewGroups(&f, by), marks.Plan(&f, by)
+	for p, t := range l.days {
+		if p.at >= plan.Days.From && p.at < plan.Days.To && p.dims.Match(&f) {
+			g.Day(&p.dims, p.at).Add(t.Sum())
+		}
 	}
-	for i := range s.usage.recs {
-		r := &s.usage.recs[i]
-		if !usage.Match(&f, r) {
+	for _, r := range plan.Hours {
+		for p, t := range l.hours {
+			if p.at >= r.From && p.at < r.To && p.dims.Match(&f) {
+				g.Hour(&p.dims, p.at).Add(t.Sum())
+			}
+		}
+	}
+	all := f
+	all.From, all.To = time.Time{}, time.Time{}
+	for _, r := range plan.Records {
+		first, _ := slices.BinarySearchFunc(l.recs, r.From, func(o core.Settlement, us int64) int { return cmp.Compare(o.EndedAt.UnixMicro(), us) })
+		for i := first; i < len(l.recs) && l.recs[i].EndedAt.UnixMicro() < r.To; i++ {
+			if usage.Match(&all, &l.recs[i]) {
+				g.Record(&l.recs[i])
+			}
+		}
+	}
+	return g.List()
+}
+
+// Rollup implements store.Usage: it only notes which hours are closed.
+func (s *Store) Rollup(ctx context.Context, now time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(ctx); err != nil {
+		return err
+	}
+	m := &s.usage.marks
+	m.Closed = max(m.Closed, usage.Closed(now))
+	m.Days = usage.DayOf(m.Closed)
+	return nil
+}
+
+// Retain implements store.Usage. It is done at once.
+func (s *Store) Retain(ctx context.Context, now time.Time, keep store.Retention) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(ctx); err != nil {
+		return 0, err
+	}
+	l := &s.usage
+	due := l.marks.Due(now, keep)
+	before := l.marks.Records
+	n := 0
+	for ; n < len(l.recs); n++ {
+		r := &l.recs[n]
+		hour := usage.HourOf(r.EndedAt.UnixMicro())
+		if hour >= due.Records {
+			break
+		}
+		if delete(l.ids, r.RequestID); hour >= before { // else it came late and was counted then
+			l.fold(r)
+		}
+	}
+	l.recs = slices.Delete(l.recs, 0, n)
+	l.marks.Records, l.marks.Hours = due.Records, due.Hours
+	for p, t := range l.hours {
+		if p.at >= due.Hours {
 			continue
 		}
-		g := group(r, by)
-		if groups[g] == nil {
-			groups[g] = &core.UsageSum{Group: g.Group, Hour: g.Hour}
+		day := place{p.dims, usage.DayOf(p.at)}
+		if l.days[day] == nil {
+			l.days[day] = &usage.Tally{}
 		}
-		usage.Add(groups[g], usage.One(r))
+		l.days[day].Add(t.Sum())
+		delete(l.hours, p)
+		n++
 	}
-	order := slices.SortedFunc(maps.Keys(groups), func(a, b core.UsageSum) int {
-		return cmp.Or(a.Hour.Compare(b.Hour), strings.Compare(a.Group, b.Group))
-	})
-	var out []core.UsageSum
-	for _, g := range order {
-		out = append(out, *groups[g])
+	for p := range l.days {
+		if p.at < due.Days {
+			delete(l.days, p)
+			n++
+		}
 	}
-	return out, nil
+	return n, nil
 }
-
-func group(r *core.Settlement, by store.GroupBy) core.UsageSum {
-	switch by {
-	case store.GroupAccount:
-		return core.UsageSum{Group: r.Account}
-	case store.GroupKey:
-		return core.UsageSum{Group: r.Key}
-	case store.GroupNode:
-		return core.UsageSum{Group: r.Node}
-	case store.GroupModel:
-		return core.UsageSum{Group: r.Model}
-	case store.GroupHour:
-		return core.UsageSum{Hour: r.EndedAt.Truncate(time.Hour)}
-	default:
-		return core.UsageSum{}
-	}
-}
-
-// Rollup implements store.Usage: sums are worked out from the records each time.
-func (s *Store) Rollup(ctx context.Context, _ time.Time) error { return s.Ping(ctx) }
 
 // DeleteUsage implements store.Usage.
 func (s *Store) DeleteUsage(ctx context.Context, account string) error {
@@ -158,5 +227,8 @@ func (s *Store) DeleteUsage(ctx context.Context, account string) error {
 		delete(s.usage.ids, r.RequestID)
 		return true
 	})
+	gone := func(p place, _ *usage.Tally) bool { return p.dims.Account == account }
+	maps.DeleteFunc(s.usage.hours, gone)
+	maps.DeleteFunc(s.usage.days, gone)
 	return nil
 }

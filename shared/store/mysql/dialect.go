@@ -63,6 +63,7 @@ func dialect() sqlstore.Dialect {
 		Cost:      `CASE LOCATE('"q":', body) WHEN 0 THEN 0 ELSE CAST(SUBSTRING_INDEX(SUBSTRING_INDEX(SUBSTRING_INDEX(body, '"q":', -1), ',', 1), '}', 1) AS SIGNED) END`,
 		Unpriced:  `CASE LOCATE('"z":true', body) WHEN 0 THEN 0 ELSE 1 END`,
 		PutCosts:  "ON DUPLICATE KEY UPDATE cost_usd = VALUES(cost_usd), unpriced = VALUES(unpriced)",
+		Join:      "GROUP_CONCAT(%s SEPARATOR '')",
 		HasTable:  "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?",
 		ForUpdate: " FOR UPDATE",
 		InsertNew: func(table string, cols []string, rows int) string {

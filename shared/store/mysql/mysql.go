@@ -144,7 +144,8 @@ func demand(cfg *mysql.Config) error {
 		"sql_mode":                 "'STRICT_ALL_TABLES,ONLY_FULL_GROUP_BY,NO_ENGINE_SUBSTITUTION'",
 		"innodb_lock_wait_timeout": "4",
 		"default_storage_engine":   "InnoDB",
-		"wait_timeout":             "60", // the locks of an instance that vanished from the network end with its connection
+		"group_concat_max_len":     "1000000000", // of sketches; max_allowed_packet bounds it further
+		"wait_timeout":             "60",         // the locks of an instance that vanished from the network end with its connection
 	}
 	if cfg.Params == nil {
 		cfg.Params = params

@@ -88,6 +88,8 @@ func backend() sqltest.Backend {
 
 func TestStore(t *testing.T) { sqltest.Run(t, backend()) }
 
+func TestKilled(t *testing.T) { sqltest.Killed(t, backend()) }
+
 // TestForms opens one database by each way to name it.
 func TestForms(t *testing.T) {
 	b := backend()

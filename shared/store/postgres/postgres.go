@@ -105,6 +105,7 @@ func dialect() sqlstore.Dialect {
 		Cost:      `COALESCE(CAST(SUBSTRING(ENCODE(body, 'escape') FROM '"q":(-*[0-9]+)') AS BIGINT), 0)`,
 		Unpriced:  `CASE POSITION('"z":true' IN ENCODE(body, 'escape')) WHEN 0 THEN 0 ELSE 1 END`,
 		PutCosts:  "ON CONFLICT (account, hour_no, key_id, node, model) DO UPDATE SET cost_usd = excluded.cost_usd, unpriced = excluded.unpriced",
+		Join:      "STRING_AGG(%s, '')",
 		HasTable:  "SELECT COUNT(*) FROM pg_catalog.pg_class WHERE oid = to_regclass(?)",
 		ForUpdate: " FOR UPDATE",
 		InsertNew: func(table string, cols []string, rows int) string {

@@ -121,6 +121,8 @@ func backend() sqltest.Backend {
 
 func TestStore(t *testing.T) { sqltest.Run(t, backend()) }
 
+func TestKilled(t *testing.T) { sqltest.Killed(t, backend()) }
+
 func BenchmarkStore(b *testing.B) {
 	x := backend()
 	s := startServer(b)

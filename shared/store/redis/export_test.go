@@ -1,6 +1,9 @@
 package redis
 
 import (
+	"context"
+	"maps"
+	"slices"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -48,9 +51,7 @@ func Parse(text string) (Target, error) {
 
 // ScriptName tells which script a hash is of.
 func (s *Store) ScriptName(hash string) string {
-	c := &s.scripts
-	for name, sc := range map[string]*script{"admit": &c.admit, "settle": &c.settle, "renew": &c.renew, "claim": &c.claim, "release": &c.release,
-		"create": &c.create, "replace": &c.replace, "delete": &c.delete, "acquire": &c.acquire, "giveup": &c.giveUp, "close": &c.close, "costs": &c.costs} {
+	for name, sc := range s.byName() {
 		if sc.hash == hash {
 			return name
 		}
@@ -58,8 +59,25 @@ func (s *Store) ScriptName(hash string) string {
 	return ""
 }
 
-// SumNumbers is sumNumbers and costNumbers, each number once.
-func SumNumbers(s *core.UsageSum) []*int64 { return append(sumNumbers(s), costNumbers(s)[1:]...) }
+// ScriptNames are the names of all scripts.
+func (s *Store) ScriptNames() []string {
+	return slices.Sorted(maps.Keys(s.byName()))
+}
+
+func (s *Store) byName() map[string]*script {
+	c := &s.scripts
+	return map[string]*script{"admit": &c.admit, "settle": &c.settle, "renew": &c.renew, "claim": &c.claim, "release": &c.release,
+		"create": &c.create, "replace": &c.replace, "delete": &c.delete, "acquire": &c.acquire, "giveup": &c.giveUp, "close": &c.close,
+		"costs": &c.costs, "day": &c.day, "keep": &c.keep, "tidy": &c.tidy, "unlist": &c.unlist}
+}
+
+// Uncost makes the closed hours of account those of a program that knew no costs.
+func (s *Store) Uncost(ctx context.Context, account string) error {
+	return s.db.Del(ctx, s.keys.costed(account)).Err()
+}
+
+// SumNumbers is dayNumbers.
+func SumNumbers(s *core.UsageSum) []*int64 { return dayNumbers(s) }
 
 // ParseEntry reads an entry of the index.
 func ParseEntry(raw string) (home, id string, err error) {

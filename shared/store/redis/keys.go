@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"sluice/shared/store"
+	"sluice/shared/store/internal/usage"
 )
 
 // keys names the keys of the layout that the package comment describes.
@@ -47,12 +48,37 @@ func (k keys) subject(account, kind, id string) (hash, leases, held string) {
 
 func (k keys) record(account, id string) string { return k.tag(account) + "r:" + id }
 func (k keys) records(account string) string    { return k.tag(account) + "ri" }
+func (k keys) lastUses(account string) string   { return k.tag(account) + "ru" }
 func (k keys) closed(account string) string     { return k.tag(account) + "rc" }
 func (k keys) hours(account string) string      { return k.tag(account) + "sh" }
 func (k keys) sums(account, hour string) string { return k.tag(account) + "s:" + hour }
 
 func (k keys) costs(account, hour string) string { return k.tag(account) + "c:" + hour }
 func (k keys) costed(account string) string      { return k.tag(account) + "ch" }
+
+func (k keys) marks(account string) string    { return k.tag(account) + "rm" }
+func (k keys) days(account string) string     { return k.tag(account) + "el" }
+func (k keys) appended(account string) string { return k.tag(account) + "wl" }
+
+func (k keys) whole(account string, kind usage.Kind, hour string) string {
+	return k.tag(account) + "w" + kindTexts[kind:kind+1] + ":" + hour
+}
+
+func (k keys) daySums(account string, kind usage.Kind, day string) string {
+	return k.tag(account) + "e" + kindTexts[kind:kind+1] + ":" + day
+}
+
+// kindTexts are the numbers of the kinds.
+const kindTexts = "01234"
+
+// kinds are the keys of one hour or day by each kind.
+func (k keys) kinds(of func(account string, kind usage.Kind, name string) string, account, name string) []string {
+	out := make([]string, usage.Kinds)
+	for kind := range usage.Kinds {
+		out[kind] = of(account, kind, name)
+	}
+	return out
+}
 
 // docKeys are the keys of the scripts that change a document.
 func (k keys) docKeys(account, kind, id string) []string {

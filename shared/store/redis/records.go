@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -17,6 +16,9 @@ import (
 	"sluice/shared/store"
 	"sluice/shared/store/internal/usage"
 )
+
+// maxPassed is how many records one page may pass over.
+const maxPassed = 6_000
 
 // bounds are a filter's times as bounds of a sorted set: from and to in microseconds, nil open.
 type bounds struct{ from, to *int64 }
@@ -63,19 +65,26 @@ type walk struct {
 	within  bounds
 	after   usage.Cursor // what is not behind it was read before
 	batch   int64
+	left    int64             // how many records it may still look at
 	recs    []core.Settlement // read, not given
 	done    bool
 }
 
-// fill reads on until it has a record or there are no more.
+// fill reads on until it has a record, there are no more, or it may look at no more.
 func (w *walk) fill(ctx context.Context) error {
-	for len(w.recs) == 0 && !w.done {
+	for len(w.recs) == 0 && !w.done && w.left > 0 {
 		if err := w.next(ctx); err != nil {
 			return err
+		}
+		if len(w.recs) == 0 {
+			w.batch = min(2*w.batch, page)
 		}
 	}
 	return nil
 }
+
+// stopped reports whether it may look at no more: what is behind w.after is not known.
+func (w *walk) stopped() bool { return len(w.recs) == 0 && !w.done && w.left <= 0 }
 
 // next reads a batch. Records of one microsecond share a score, and the cursor may be among them: those before it come
 // again and are passed over.
@@ -100,7 +109,8 @@ func (w *walk) next(ctx context.Context) error {
 		return err
 	}
 	w.done = int64(len(ids)) < w.batch
-	recs, err := w.s.readRecords(ctx, w.account, ids)
+	w.left -= int64(len(ids))
+	recs, err := w.s.readRecords(ctx, w.account, ids, wanted(w.filter))
 	if err != nil {
 		return err
 	}
@@ -115,8 +125,23 @@ func (w *walk) next(ctx context.Context) error {
 	return nil
 }
 
-// readRecords reads an account's records by id, in one round trip. Those that are gone are left out.
-func (s *Store) readRecords(ctx context.Context, account string, ids []string) ([]core.Settlement, error) {
+// wanted is what the text of a record has in it that the filter finds. Most records have it not, and decoding one takes fifty
+// times as long as finding that out.
+func wanted(f *store.UsageFilter) (texts []string) {
+	for _, s := range [...]string{f.Key, f.Node, f.Model, f.Session, f.Agent} {
+		if s == "" {
+			continue
+		}
+		if b, err := json.Marshal(s); err == nil { // as records are written
+			texts = append(texts, string(b))
+		}
+	}
+	return texts
+}
+
+// readRecords reads an account's records by id, in one round trip. Those that are gone are left out, and those that have not
+// all wanted texts, save for the last, from which the next batch goes on.
+func (s *Store) readRecords(ctx context.Context, account string, ids, wanted []string) ([]core.Settlement, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
@@ -128,10 +153,14 @@ func (s *Store) readRecords(ctx context.Context, account string, ids []string) (
 	if err != nil {
 		return nil, err
 	}
+	last := len(values) - 1
+	for last >= 0 && values[last] == nil {
+		last--
+	}
 	out := make([]core.Settlement, 0, len(ids))
-	for _, v := range values {
+	for i, v := range values {
 		text, ok := v.(string)
-		if !ok {
+		if !ok || i < last && slices.ContainsFunc(wanted, func(w string) bool { return !strings.Contains(text, w) }) {
 			continue
 		}
 		var r core.Settlement
@@ -148,7 +177,42 @@ func newer(a, b *core.Settlement) int {
 	return cmp.Or(-cmp.Compare(a.EndedAt.UnixMicro(), b.EndedAt.UnixMicro()), -strings.Compare(a.RequestID, b.RequestID))
 }
 
-// Records implements store.Usage. Without an account it reads from all of them and merges.
+// lastUse bounds where the newest record of the filter's key or node is, as far as that is noted. It reports false where there
+// is none.
+func (s *Store) lastUse(ctx context.Context, f *store.UsageFilter, within *bounds) (bool, error) {
+	fields := []string{"count"}
+	for class, id := range map[string]string{"k": f.Key, "n": f.Node} {
+		if id != "" {
+			fields = append(fields, class+id)
+		}
+	}
+	pipe := s.db.TxPipeline()
+	uses, count := pipe.HMGet(ctx, s.keys.lastUses(f.Account), fields...), pipe.ZCard(ctx, s.keys.records(f.Account))
+	if _, err := pipe.Exec(ctx); err != nil {
+		return false, err
+	}
+	noted := uses.Val()
+	if noted[0] != strconv.FormatInt(count.Val(), 10) {
+		return count.Val() > 0, nil
+	}
+	for _, v := range noted[1:] {
+		text, ok := v.(string)
+		if !ok {
+			return false, nil
+		}
+		us, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return false, fmt.Errorf("a last use is not readable: %w", err)
+		}
+		if within.to == nil || us < *within.to {
+			within.to = new(us + 1)
+		}
+	}
+	return !within.empty(), nil
+}
+
+// Records implements store.Usage. Without an account it reads from all of them and merges. Who asks for one record of a key or
+// node wants to know when that was used last: then it begins where that is noted, and does not pass over those of others.
 func (s *Store) Records(ctx context.Context, f store.UsageFilter, cursor string, limit int) ([]core.Settlement, string, error) {
 	c, err := usage.ParseCursor(cursor)
 	if err != nil {
@@ -161,6 +225,11 @@ func (s *Store) Records(ctx context.Context, f store.UsageFilter, cursor string,
 	if limit <= 0 || within.empty() {
 		return nil, "", nil
 	}
+	if limit == 1 && !c.Set && f.Account != "" && (f.Key != "" || f.Node != "") {
+		if some, err := s.lastUse(ctx, &f, &within); err != nil || !some {
+			return nil, "", s.fail(ctx, "list usage", err)
+		}
+	}
 	accounts, err := s.accountsOf(ctx, &f)
 	if err != nil {
 		return nil, "", s.fail(ctx, "list usage", err)
@@ -168,39 +237,46 @@ func (s *Store) Records(ctx context.Context, f store.UsageFilter, cursor string,
 	batch := int64(min(limit, page-1) + 1)
 	walks := make([]*walk, len(accounts))
 	for i, a := range accounts {
-		walks[i] = &walk{s: s, account: a, filter: &f, within: within, after: c, batch: batch}
+		walks[i] = &walk{s: s, account: a, filter: &f, within: within, after: c, batch: batch, left: int64(max(maxPassed/len(accounts), limit+1))}
 	}
-	out, err := merge(ctx, walks, limit+1)
+	out, end, err := merge(ctx, walks, limit+1)
 	if err != nil {
 		return nil, "", s.fail(ctx, "list usage", err)
 	}
 	if len(out) <= limit {
-		return out, "", nil
+		return out, end.String(), nil
 	}
 	out = out[:limit]
 	return out, usage.After(&out[limit-1]).String(), nil
 }
 
-// merge takes the newest records of all walks, up to limit.
-func merge(ctx context.Context, walks []*walk, limit int) ([]core.Settlement, error) {
-	var out []core.Settlement
+// merge takes the newest records of all walks, up to limit, or down to where a walk stopped: then end is set.
+func merge(ctx context.Context, walks []*walk, limit int) (out []core.Settlement, end usage.Cursor, err error) {
 	for len(out) < limit {
 		var best *walk
 		for _, w := range walks {
 			if err := w.fill(ctx); err != nil {
-				return nil, err
+				return nil, end, err
+			}
+			if w.stopped() && (!end.Set || later(w.after, end)) {
+				end = w.after
 			}
 			if len(w.recs) > 0 && (best == nil || newer(&w.recs[0], &best.recs[0]) < 0) {
 				best = w
 			}
 		}
-		if best == nil {
-			return out, nil
+		if best == nil || end.Set && later(end, usage.After(&best.recs[0])) {
+			return out, end, nil
 		}
 		out = append(out, best.recs[0])
 		best.recs = best.recs[1:]
 	}
-	return out, nil
+	return out, end, nil
+}
+
+// later reports whether a place in the list of records comes before another: it is of a later record.
+func later(a, b usage.Cursor) bool {
+	return a.EndedUS > b.EndedUS || a.EndedUS == b.EndedUS && a.ID > b.ID
 }
 
 // each calls fn for every record of an account within bounds that the filter selects.
@@ -208,7 +284,7 @@ func (s *Store) each(ctx context.Context, account string, f *store.UsageFilter, 
 	if within.empty() {
 		return nil
 	}
-	w := &walk{s: s, account: account, filter: f, within: within, batch: page}
+	w := &walk{s: s, account: account, filter: f, within: within, batch: page, left: math.MaxInt64}
 	for {
 		if err := w.fill(ctx); err != nil {
 			return err
@@ -237,48 +313,66 @@ func (s *Store) deleteUsage(ctx context.Context, account string) error {
 	if err := s.db.SRem(ctx, s.keys.accounts(), account).Err(); err != nil {
 		return err
 	}
-	for _, part := range []struct {
-		list string
-		key  func(member string) string
-	}{
-		{s.keys.records(account), func(id string) string { return s.keys.record(account, id) }},
-		{s.keys.hours(account), func(hour string) string { return s.keys.sums(account, hour) }},
-		{s.keys.costed(account), func(hour string) string { return s.keys.costs(account, hour) }},
-	} {
+	for _, p := range s.parts(account) {
 		for {
-			members, err := s.db.ZRange(ctx, part.list, 0, page-1).Result()
+			n, err := s.removeFirst(ctx, &p, "+inf")
 			if err != nil {
 				return err
 			}
-			if len(members) == 0 {
+			if n == 0 {
 				break
-			}
-			gone, listed := make([]string, len(members)), make([]any, len(members))
-			for i, m := range members {
-				gone[i], listed[i] = part.key(m), m
-			}
-			if err := s.db.Unlink(ctx, gone...).Err(); err != nil {
-				return err
-			}
-			if err := s.db.ZRem(ctx, part.list, listed...).Err(); err != nil {
-				return err
 			}
 		}
 	}
-	return nil
+	return s.db.Unlink(ctx, s.keys.marks(account), s.keys.appended(account), s.keys.lastUses(account)).Err()
 }
 
-// closedHours reads the first hour of an account that is not closed; ok is false when none was ever closed.
-func (s *Store) closedHours(ctx context.Context, account string) (hour int64, ok bool, err error) {
-	hour, err = s.db.Get(ctx, s.keys.closed(account)).Int64()
-	if errors.Is(err, goredis.Nil) {
-		return math.MinInt64 / usage.HourUS, false, nil
+// part is one kind of an account's usage: a sorted set and the keys that each of its members has.
+type part struct {
+	list   string
+	keys   func(member string) []string
+	forget func(ctx context.Context, members []string) error // nil: there is nothing else of them
+	uses   string                                            // last uses, which know how many there are; empty: of another kind
+}
+
+// parts are the records, the hours, the hours with costs, and the days of an account.
+func (s *Store) parts(account string) [4]part {
+	k := &s.keys
+	return [4]part{
+		{k.records(account), func(id string) []string { return []string{k.record(account, id)} }, nil, k.lastUses(account)},
+		{k.hours(account), func(hour string) []string { return append(k.kinds(k.whole, account, hour), k.sums(account, hour)) }, nil, ""},
+		{k.costed(account), func(hour string) []string { return []string{k.costs(account, hour)} }, nil, ""},
+		{k.days(account), func(day string) []string { return k.kinds(k.daySums, account, day) }, func(ctx context.Context, days []string) error {
+			fields := make([]string, len(days))
+			for i, day := range days {
+				fields[i] = "v" + day
+			}
+			return s.db.HDel(ctx, k.marks(account), fields...).Err()
+		}, ""},
 	}
-	return hour, err == nil, err
 }
 
-func sortSums(out []core.UsageSum) {
-	slices.SortFunc(out, func(a, b core.UsageSum) int {
-		return cmp.Or(a.Hour.Compare(b.Hour), strings.Compare(a.Group, b.Group))
-	})
+// removeFirst removes up to a page of a part's members, those with the lowest scores, below a bound.
+func (s *Store) removeFirst(ctx context.Context, p *part, below string) (int, error) {
+	members, err := s.db.ZRangeByScore(ctx, p.list, &goredis.ZRangeBy{Min: "-inf", Max: below, Count: page}).Result()
+	if err != nil || len(members) == 0 {
+		return 0, err
+	}
+	var gone []string
+	listed := make([]any, len(members))
+	for i, m := range members {
+		gone, listed[i] = append(gone, p.keys(m)...), m
+	}
+	if err := s.db.Unlink(ctx, gone...).Err(); err != nil {
+		return 0, err
+	}
+	if p.forget != nil {
+		if err := p.forget(ctx, members); err != nil {
+			return 0, err
+		}
+	}
+	if p.uses == "" {
+		return len(members), s.db.ZRem(ctx, p.list, listed...).Err()
+	}
+	return len(members), s.run(ctx, &s.scripts.unlist, true, s.scripts.unlist.call(p.list, p.uses).str(members...)).Err()
 }

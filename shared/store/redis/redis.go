@@ -15,9 +15,17 @@
 //	{a:A}:y:KIND:ID   hash: request id -> tokens, micro-USD, day and month that its lease holds; expires
 //	{a:A}:r:ID        string: a usage record
 //	{a:A}:ri          sorted set: ids of the records by their end
+//	{a:A}:ru          hash: kKEY and nNODE -> end of the newest record of a key, of a node; count: how many
+//	                  records it knows of. Where there are others an older program stored some
 //	{a:A}:rc          first hour that is not closed
 //	{a:A}:s:HOUR      hash: sums of a closed hour; {a:A}:sh lists those hours
 //	{a:A}:c:HOUR      hash: its costs, see costNumbers; {a:A}:ch lists those hours
+//	{a:A}:w0:HOUR     string: the same in one, with sketches, see appendSum; an older program knows only the two before.
+//	                  w1 to w4 are the same by account, key, node and model; missing: to be worked out from w0
+//	{a:A}:e0:DAY      string: sums of a day; e1 to e4 likewise. {a:A}:el lists those days
+//	{a:A}:wl          sorted set: w and hour, or e and day, that late records were appended to
+//	{a:A}:rm          hash: days before e have sums; records before hour r, and sums before hour h, may be gone; v counts
+//	                  how often these rose, and vDAY the late records of a day
 //	{i}:n:KIND        hash: id -> entry; {i}:u:KIND: look-up string -> entry; {i}:l:KIND: sorted set of all ids
 //	{i}:x             sorted set: documents that expire; {i}:a: accounts with records
 //	{i}:k:NAME        counter; {i}:s: number of the last claim; {i}:schema: version of this layout

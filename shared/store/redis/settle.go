@@ -34,12 +34,23 @@ func (s *Store) Settle(ctx context.Context, r store.SettleRequest) error {
 			return s.fail(ctx, "settle", err)
 		}
 	}
-	c, err := s.settleCall(&r, &rec)
-	if err != nil {
-		return s.fail(ctx, "settle", err)
+	late := usage.HourOf(rec.EndedAt.UnixMicro()) < usage.Closed(s.clock.at(s.now()))
+	var reply []any
+	for { // once more where the hour was closed by a clock ahead of ours
+		c, err := s.settleCall(&r, &rec, late)
+		if err != nil {
+			return s.fail(ctx, "settle", err)
+		}
+		if reply, err = s.run(ctx, &s.scripts.settle, true, c).Slice(); err != nil {
+			return s.fail(ctx, "settle", err)
+		}
+		if late || integer(reply, 0) >= 0 {
+			break
+		}
+		late = true
 	}
-	reply, err := s.run(ctx, &s.scripts.settle, true, c).Slice()
-	if err == nil && integer(reply, 1) == 1 {
+	var err error
+	if integer(reply, 1) == 1 {
 		err = s.note(ctx, account) // the list may have been emptied since, with the records
 	}
 	return s.fail(ctx, "settle", err)
@@ -54,20 +65,17 @@ func (s *Store) note(ctx context.Context, account string) error {
 	return nil
 }
 
-func (s *Store) settleCall(r *store.SettleRequest, rec *core.Settlement) (*call, error) {
+// settleCall is the call of settle.lua; late gives it what it needs for a record of a closed hour.
+func (s *Store) settleCall(r *store.SettleRequest, rec *core.Settlement, late bool) (*call, error) {
 	body, err := json.Marshal(rec)
 	if err != nil {
 		return nil, fmt.Errorf("encode the record: %w", err)
-	}
-	group, err := groupOf(rec)
-	if err != nil {
-		return nil, err
 	}
 	now := s.clock.at(r.Now)
 	m := limit.At(now, r.Zone)
 	ended, k := rec.EndedAt.UnixMicro(), &s.keys
 	hour := strconv.FormatInt(usage.HourOf(ended), 10)
-	c := s.scripts.settle.call(k.record(rec.Account, rec.RequestID), k.records(rec.Account), k.closed(rec.Account), k.sums(rec.Account, hour), k.hours(rec.Account), k.costs(rec.Account, hour), k.costed(rec.Account))
+	c := s.scripts.settle.call(k.record(rec.Account, rec.RequestID), k.records(rec.Account), k.closed(rec.Account), k.lastUses(rec.Account))
 	account := r.Account
 	if account == "" {
 		account = rec.Account
@@ -93,16 +101,39 @@ func (s *Store) settleCall(r *store.SettleRequest, rec *core.Settlement) (*call,
 		return n
 	}
 	free := add(r.Free)
-	add(r.Subjects)
-	one := usage.One(rec)
+	subjects := free + add(r.Subjects)
+	if late {
+		day := strconv.FormatInt(usage.DayOf(usage.HourOf(ended)), 10)
+		c.key(k.marks(rec.Account), k.sums(rec.Account, hour), k.hours(rec.Account), k.costs(rec.Account, hour), k.costed(rec.Account),
+			k.days(rec.Account), k.appended(rec.Account)).key(k.kinds(k.whole, rec.Account, hour)...).key(k.kinds(k.daySums, rec.Account, day)...)
+	}
 	c.num(now.UnixMicro()).str(r.ID).num(m.Day(), m.Month(), exact(r.Used.Tokens), exact(r.Used.USD)).
-		str(rec.RequestID).bytes(body).num(ended).str(hour, group, figuresOf(sumNumbers(&one)), figuresOf(costNumbers(&one))).num(free)
-	return c.num(all...), nil
+		str(rec.RequestID).bytes(body).num(ended).str(hour).num(free, subjects).str(rec.Key, rec.Node).num(all...)
+	if !late {
+		return c, nil
+	}
+	return c, c.lateArgs(rec)
 }
 
-// groupOf names what the sums of an hour are kept apart by: key, node and model.
-func groupOf(r *core.Settlement) (string, error) {
-	b, err := json.Marshal([3]string{r.Key, r.Node, r.Model})
+// lateArgs adds what a record adds to the sums of a closed hour and its day.
+func (c *call) lateArgs(rec *core.Settlement) error {
+	group, err := groupOf(usage.DimsOf(rec))
+	if err != nil {
+		return err
+	}
+	one := usage.One(rec)
+	var t usage.Tally
+	t.Record(rec)
+	whole := t.Sum()
+	text := appendSum(nil, "", &whole)
+	c.str(group, figuresOf(sumNumbers(&one)), figuresOf(costNumbers(&one))).
+		num(usage.DayOf(usage.HourOf(rec.EndedAt.UnixMicro()))).bytes(text[1 : len(text)-1])
+	return nil
+}
+
+// groupOf names what the sums of an hour are kept apart by: key, node and model. It has no line feed.
+func groupOf(d usage.Dims) (string, error) {
+	b, err := json.Marshal([3]string{d.Key, d.Node, d.Model})
 	return string(b), err
 }
 

@@ -89,7 +89,7 @@ func zeroFields(s core.UsageSum) (out []string) {
 		for i := range v.NumField() {
 			name, f := prefix+v.Type().Field(i).Name, v.Field(i)
 			switch {
-			case f.Kind() == reflect.Int64 && f.Int() == 0:
+			case f.Kind() == reflect.Int64 && f.Int() == 0 && name != "Others": // which says something of the answer
 				out = append(out, name)
 			case f.Kind() == reflect.Struct && f.Type() == reflect.TypeFor[core.Tokens]():
 				look(name+".", f)

@@ -3,6 +3,7 @@ package spool
 import (
 	"bytes"
 	"os"
+	"reflect"
 	"syscall"
 	"testing"
 	"time"
@@ -30,7 +31,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil || bytes.Count(again, []byte{'\n'}) != 1 || again[len(again)-1] != '\n' {
 			t.Fatalf("%q, %v", again, err)
 		}
-		if r2, err := decode(again); err != nil || r2.Record != r.Record || r2.ID != r.ID {
+		if r2, err := decode(again); err != nil || !reflect.DeepEqual(r2.Record, r.Record) || r2.ID != r.ID {
 			t.Fatalf("%+v, %v; was %+v", r2, err, r)
 		}
 	})

@@ -99,15 +99,12 @@ func (s *Store) round(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, replayTimeout)
 	defer cancel()
 	_ = s.files.sync()
-	before := s.replayed.Load()
 	err := s.replay(ctx)
-	if n := s.replayed.Load() - before; n > 0 {
-		s.o.Log.Info("settlements that waited are stored", "settlements", n, "waiting", s.files.waiting())
-	}
 	return err == nil && s.files.waiting() == 0
 }
 
-// replay stores what waits, oldest first. It ends at the first error that says that the store is still away.
+// replay stores what waits, oldest first, and tells how much it was, whoever asked for it. It ends at the first error that says
+// that the store is still away.
 func (s *Store) replay(ctx context.Context) error {
 	select {
 	case s.replaying <- struct{}{}:
@@ -115,6 +112,12 @@ func (s *Store) replay(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	before := s.replayed.Load()
+	defer func() {
+		if n := s.replayed.Load() - before; n > 0 {
+			s.o.Log.Info("settlements that waited are stored", "settlements", n, "waiting", s.files.waiting())
+		}
+	}()
 	if err := s.Store.Ping(ctx); err != nil {
 		return err
 	}

@@ -253,6 +253,12 @@ func (s *Store) Sums(ctx context.Context, f store.UsageFilter, by store.GroupBy)
 	return s.Store.Sums(ctx, f, by)
 }
 
+// Retain implements store.Usage. It stores first what waits, if that can be done.
+func (s *Store) Retain(ctx context.Context, now time.Time, keep store.Retention) (int, error) {
+	s.catchUp(ctx)
+	return s.Store.Retain(ctx, now, keep)
+}
+
 // DeleteUsage implements store.Usage. It stores first what waits, to delete that as well.
 func (s *Store) DeleteUsage(ctx context.Context, account string) error {
 	s.catchUp(ctx)

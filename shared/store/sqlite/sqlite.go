@@ -40,8 +40,10 @@ func dialect() sqlstore.Dialect {
 	return sqlstore.Dialect{
 		Types:    map[string]string{"$KEY": "TEXT", "$TEXT": "TEXT", "$INT": "INTEGER", "$BLOB": "BLOB", "$CLUSTERED": "WITHOUT ROWID"},
 		Cost:     `CASE instr(CAST(body AS TEXT), '"q":') WHEN 0 THEN 0 ELSE CAST(substr(CAST(body AS TEXT), instr(CAST(body AS TEXT), '"q":') + 4) AS INTEGER) END`,
+		Apart:    " LIMIT -1",
 		Unpriced: `CASE instr(CAST(body AS TEXT), '"z":true') WHEN 0 THEN 0 ELSE 1 END`,
 		PutCosts: "ON CONFLICT (account, hour_no, key_id, node, model) DO UPDATE SET cost_usd = excluded.cost_usd, unpriced = excluded.unpriced",
+		Join:     "group_concat(%s, '')",
 		HasTable: "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?",
 		InsertNew: func(table string, cols []string, rows int) string {
 			return sqlstore.InsertRows(table, cols, rows) + " ON CONFLICT DO NOTHING"

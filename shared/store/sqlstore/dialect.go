@@ -22,11 +22,16 @@ type Dialect struct {
 	// $CLUSTERED (ends a table whose rows are small) in migrations.
 	Types map[string]string
 	// Cost and Unpriced are expressions over the body of a record, see rest: its micro-USD, and 1 where it is unpriced,
-	// else 0. Costs have no columns, so that programs of every version store them. The expressions look at text and do
+	// else 0: for records of programs that know no columns for them. The expressions look at text and do
 	// not use JSON functions, some of which fail where a body holds hostile strings; they have no question mark.
 	Cost, Unpriced string
+	// Apart ends a query within another one that is to be worked out by itself; empty: all are. SQLite would sort whole
+	// bodies of records with those that are added up, and look for costs in them afterwards.
+	Apart string
 	// PutCosts ends an INSERT ... SELECT into sluice_sums: where the row is there, only its costs are replaced.
 	PutCosts string
+	// Join is an aggregate, with %s for a column, that puts texts one after the other.
+	Join string
 	// HasTable is a query for the number of tables named by its one parameter.
 	HasTable string
 	// ForUpdate ends a SELECT whose rows the transaction will change; empty where writers take turns anyway.

@@ -160,6 +160,14 @@ func (s *Embedded) Sums(ctx context.Context, f store.UsageFilter, by store.Group
 	return s.Engine.Sums(ctx, f, by)
 }
 
+// Retain implements store.Usage. It saves first what waits.
+func (s *Embedded) Retain(ctx context.Context, now time.Time, keep store.Retention) (int, error) {
+	if err := s.Flush(ctx); err != nil {
+		return 0, err
+	}
+	return s.Engine.Retain(ctx, now, keep)
+}
+
 // DeleteUsage implements store.Usage. It saves first what waits, to delete that as well.
 func (s *Embedded) DeleteUsage(ctx context.Context, account string) error {
 	if err := s.Flush(ctx); err != nil {

@@ -35,13 +35,19 @@ func (s *saver) Wake()                           { signal(s.wake) }
 
 // RecordsQuery is the query of the second page.
 func RecordsQuery(f store.UsageFilter) (string, []any) {
-	return recordsQuery(&f, usage.Cursor{EndedUS: 1, ID: "x", Set: true}, 10)
+	return recordsQuery(&f, usage.Cursor{EndedUS: 1, ID: "x", Set: true}, usage.Cursor{ID: "e", Set: true}, 10)
 }
 
-// SumsQuery is the query of Sums when the hours before closed are closed.
+// EndQuery is the query that bounds the second page.
+func EndQuery(f store.UsageFilter) (string, []any) {
+	return endQuery(&f, usage.Cursor{EndedUS: 1, ID: "x", Set: true}, 10)
+}
+
+// SumsQuery is the query of Sums when the hours before closed are closed, and their days; those a week before it are gone.
 func SumsQuery(f store.UsageFilter, by store.GroupBy, closed int64) (string, []any) {
-	d := Dialect{Cost: "length(body)", Unpriced: "0"}
-	return d.sumsQuery(&f, by, closed)
+	d := Dialect{Cost: "length(body)", Unpriced: "0", Join: "group_concat(%s, '')"}
+	m := marks{usage.Marks{Closed: closed, Days: usage.DayOf(closed), Records: closed - 100, Hours: usage.HourFloor(closed - 168)}, closed}
+	return d.sumsQuery(&f, by, &m)
 }
 
 // Query writes parameters the way of the dialect.

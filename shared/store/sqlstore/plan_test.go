@@ -32,6 +32,9 @@ func TestPlans(t *testing.T) {
 	session := account
 	session.Session = "s"
 	all := store.UsageFilter{From: now.Add(-30 * time.Hour), To: now}
+	month := store.UsageFilter{From: now.AddDate(0, -1, 0), To: now}
+	east, eastOf := month, account
+	east.Zone, eastOf.Zone = time.FixedZone("east", 8*3600), time.FixedZone("east", 8*3600)
 	closed := now.Add(-2*time.Hour).Unix() / 3600
 	queries := []struct {
 		name string
@@ -40,12 +43,23 @@ func TestPlans(t *testing.T) {
 		{"records", func() (string, []any) { return sqlstore.RecordsQuery(account) }},
 		{"records of a key", func() (string, []any) { return sqlstore.RecordsQuery(deep) }},
 		{"records of a session", func() (string, []any) { return sqlstore.RecordsQuery(session) }},
+		{"records of a node", func() (string, []any) { return sqlstore.RecordsQuery(store.UsageFilter{Node: "1", Account: "acme"}) }},
+		{"records that failed", func() (string, []any) {
+			return sqlstore.RecordsQuery(store.UsageFilter{Failed: true, Model: "m", Agent: "a"})
+		}},
+		{"records' end", func() (string, []any) { return sqlstore.EndQuery(store.UsageFilter{Failed: true, Model: "m"}) }},
+		{"records' end of a key", func() (string, []any) { return sqlstore.EndQuery(deep) }},
 		{"records of all", func() (string, []any) { return sqlstore.RecordsQuery(all) }},
 		{"sums", func() (string, []any) { return sqlstore.SumsQuery(account, store.GroupNone, closed) }},
 		{"sums by hour", func() (string, []any) { return sqlstore.SumsQuery(account, store.GroupHour, closed) }},
 		{"sums of a key", func() (string, []any) { return sqlstore.SumsQuery(deep, store.GroupModel, closed) }},
 		{"sums of a session", func() (string, []any) { return sqlstore.SumsQuery(session, store.GroupKey, closed) }},
 		{"sums of all", func() (string, []any) { return sqlstore.SumsQuery(all, store.GroupAccount, closed) }},
+		{"sums by day", func() (string, []any) { return sqlstore.SumsQuery(month, store.GroupDay, closed) }},
+		{"sums by day of a zone", func() (string, []any) { return sqlstore.SumsQuery(east, store.GroupDay, closed) }},
+		{"sums by day of a zone, of an account", func() (string, []any) { return sqlstore.SumsQuery(eastOf, store.GroupDay, closed) }},
+		{"sums by session", func() (string, []any) { return sqlstore.SumsQuery(account, store.GroupSession, closed) }},
+		{"sums by agent of all", func() (string, []any) { return sqlstore.SumsQuery(all, store.GroupAgent, closed) }},
 		{"sums of all time", func() (string, []any) {
 			return sqlstore.SumsQuery(store.UsageFilter{Account: "acme"}, store.GroupNone, closed)
 		}},
@@ -79,6 +93,11 @@ func TestPlans(t *testing.T) {
 			text := strings.Join(plan, "\n")
 			if strings.Contains(text, "SCAN sluice_") || !strings.Contains(text, "SEARCH") {
 				t.Errorf("a whole table is read:\n%s\n%s", q, text)
+			}
+			for part, index := range map[string]string{"of a key": "sluice_records_key", "of a node": "sluice_records_node", "records of a session": "sluice_records_session"} {
+				if strings.HasPrefix(c.name, "records") && strings.HasSuffix(c.name, part) && !strings.Contains(text, index) {
+					t.Errorf("the index %s does not serve:\n%s\n%s", index, q, text)
+				}
 			}
 			if strings.HasPrefix(c.name, "records") && strings.Contains(text, "TEMP B-TREE") {
 				t.Errorf("a page needs sorting:\n%s\n%s", q, text)

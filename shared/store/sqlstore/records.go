@@ -4,30 +4,26 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"sluice/shared/core"
 	"sluice/shared/limit"
-	"sluice/shared/store"
 	"sluice/shared/store/internal/usage"
 	"sluice/shared/store/memory"
 )
-
-// dimensions are the columns by which sums are kept apart, beside account and hour_no.
-const dimensions = "key_id, node, model"
 
 // recordColumns are the columns of sluice_records, in the order of recordValues.
 var recordColumns = []string{
 	"request_id", "account", "key_id", "node", "model", "session", "hour_no", "ended_us",
 	"success", "estimated", "attempts", "input_tokens", "cache_read", "cache_write_5m", "cache_write_1h", "output_tokens",
-	"bytes", "first_byte_ms", "first_bytes", "stream_ms", "total_ms", "body",
+	"bytes", "first_byte_ms", "first_bytes", "stream_ms", "total_ms", "body", "agent",
+	"cost_usd", "unpriced",
 }
 
-// rest is what of a record has no column of its own: the body of its row. Sums find the last two fields in its text, see
-// Dialect.Cost: no other field may have their names, and within strings the quotes are escaped.
+// rest is what of a record has no column of its own: the body of its row. CostUSD and Unpriced have columns, too, but programs
+// from before them neither write nor read those; then sums find them in the text, see Dialect.Cost: no other field, also of
+// what is within, may have their names, and within strings the quotes are escaped.
 type rest struct {
 	UpstreamID  string       `json:"u,omitempty"`
 	NodeName    string       `json:"n,omitempty"`
@@ -43,11 +39,15 @@ type rest struct {
 	StartedUS   int64        `json:"b,omitempty"`
 	CostUSD     int64        `json:"q,omitempty"`
 	Unpriced    bool         `json:"z,omitempty"`
+	Fast        bool         `json:"f,omitempty"`
+	Geo         string       `json:"g,omitempty"`
+	Searches    int64        `json:"w,omitempty"`
+	Tries       []core.Try   `json:"y,omitempty"`
 }
 
 // appendRecord appends a record's values in the order of recordColumns.
 func (d *Dialect) appendRecord(dst []any, r *core.Settlement) ([]any, error) {
-	o := rest{r.UpstreamID, r.NodeName, r.Endpoint, r.Dialect, r.ServedModel, r.Agent, r.ParentAgent, r.ClientAddr, r.Stream, r.Status, r.ErrorCode, r.StartedAt.UnixMicro(), r.CostUSD, r.Unpriced}
+	o := rest{r.UpstreamID, r.NodeName, r.Endpoint, r.Dialect, r.ServedModel, r.Agent, r.ParentAgent, r.ClientAddr, r.Stream, r.Status, r.ErrorCode, r.StartedAt.UnixMicro(), r.CostUSD, r.Unpriced, r.Fast, r.Geo, r.Searches, r.Tries}
 	body, err := json.Marshal(&o)
 	if err != nil {
 		return nil, err
@@ -56,7 +56,8 @@ func (d *Dialect) appendRecord(dst []any, r *core.Settlement) ([]any, error) {
 	return append(dst,
 		d.key(r.RequestID), d.key(r.Account), d.key(r.Key), d.key(r.Node), d.key(r.Model), d.key(r.Session), usage.HourOf(ended), ended,
 		s.Success, s.Estimated, s.Attempts, s.Tokens.Input, s.Tokens.CacheRead, s.Tokens.CacheWrite5m, s.Tokens.CacheWrite1h, s.Tokens.Output,
-		s.Bytes, s.FirstByteMS, s.FirstBytes, s.StreamMS, s.TotalMS, body,
+		s.Bytes, s.FirstByteMS, s.FirstBytes, s.StreamMS, s.TotalMS, body, d.key(r.Agent),
+		s.CostUSD, s.Unpriced,
 	), nil
 }
 
@@ -66,9 +67,10 @@ func scanRecord(rows *sql.Rows) (core.Settlement, error) {
 	var o rest
 	var body []byte
 	var skip, ended, success int64
+	var agent, cost, unpriced sql.RawBytes // the body has them whole
 	if err := rows.Scan(&r.RequestID, &r.Account, &r.Key, &r.Node, &r.Model, &r.Session, &skip, &ended,
 		&success, &r.Estimated, &r.Attempts, &r.Tokens.Input, &r.Tokens.CacheRead, &r.Tokens.CacheWrite5m, &r.Tokens.CacheWrite1h, &r.Tokens.Output,
-		&r.Bytes, &r.FirstByteMS, &skip, &r.StreamMillis, &skip, &body); err != nil {
+		&r.Bytes, &r.FirstByteMS, &skip, &r.StreamMillis, &skip, &body, &agent, &cost, &unpriced); err != nil {
 		return r, err
 	}
 	if err := json.Unmarshal(body, &o); err != nil {
@@ -76,15 +78,9 @@ func scanRecord(rows *sql.Rows) (core.Settlement, error) {
 	}
 	r.UpstreamID, r.NodeName, r.Endpoint, r.Dialect, r.ServedModel, r.Agent, r.ParentAgent, r.ClientAddr, r.Stream, r.Status, r.ErrorCode =
 		o.UpstreamID, o.NodeName, o.Endpoint, o.Dialect, o.ServedModel, o.Agent, o.ParentAgent, o.ClientAddr, o.Stream, o.Status, o.ErrorCode
-	r.CostUSD, r.Unpriced = o.CostUSD, o.Unpriced
+	r.CostUSD, r.Unpriced, r.Fast, r.Geo, r.Searches, r.Tries = o.CostUSD, o.Unpriced, o.Fast, o.Geo, o.Searches, o.Tries
 	r.StartedAt, r.EndedAt = time.UnixMicro(o.StartedUS).UTC(), time.UnixMicro(ended).UTC()
 	return r, nil
-}
-
-// place is an hour of an account.
-type place struct {
-	account string
-	hour    int64
 }
 
 // Save stores records, each once by its request id, in one transaction, together with the counters that counters
@@ -104,32 +100,21 @@ func (e *Engine) Save(ctx context.Context, recs []core.Settlement, counters func
 		if len(recs) == 0 {
 			return nil
 		}
-		closed, _, err := e.closed(ctx, tx)
+		m, err := e.lockMarks(ctx, tx)
 		if err != nil {
 			return err
 		}
-		late, err := e.insert(ctx, tx, recs, closed)
+		late, err := e.insert(ctx, tx, recs, m.Closed)
 		if err != nil {
 			return err
 		}
-		for p := range late {
-			if err := e.sumHour(ctx, tx, p); err != nil {
-				return err
-			}
-		}
-		return nil
+		return e.addLate(ctx, tx, &m, late)
 	}, nil)
 }
 
-// sumHour writes the sums of an hour of an account anew.
-func (e *Engine) sumHour(ctx context.Context, tx *sql.Tx, p place) error {
-	return e.sumUp(ctx, tx, "account = ? AND hour_no = ?", "account = ? AND ended_us >= ? AND ended_us < ?",
-		[]any{p.account, p.hour}, []any{p.account, p.hour * usage.HourUS, (p.hour + 1) * usage.HourUS})
-}
-
-// insert stores the records that are new and returns the closed hours among theirs. Records of open hours go many to a
+// insert stores the records that are new and returns those of closed hours. Records of open hours go many to a
 // statement: each statement costs as much as a row.
-func (e *Engine) insert(ctx context.Context, tx *sql.Tx, recs []core.Settlement, closed int64) (map[place]bool, error) {
+func (e *Engine) insert(ctx context.Context, tx *sql.Tx, recs []core.Settlement, closed int64) (late []core.Settlement, err error) {
 	var args []any
 	flush := func(rows int) error {
 		for rows > 0 {
@@ -142,12 +127,10 @@ func (e *Engine) insert(ctx context.Context, tx *sql.Tx, recs []core.Settlement,
 		args = args[:0]
 		return nil
 	}
-	late := make(map[place]bool)
 	waiting := 0
 	for i := range recs {
 		r := recs[i]
 		usage.Normalize(&r)
-		var err error
 		if hour := usage.HourOf(r.EndedAt.UnixMicro()); hour < closed {
 			one, err := e.dialect.appendRecord(nil, &r)
 			if err != nil {
@@ -156,7 +139,7 @@ func (e *Engine) insert(ctx context.Context, tx *sql.Tx, recs []core.Settlement,
 			if n, err := e.insertRows(ctx, tx, 1, one); err != nil {
 				return nil, err
 			} else if n > 0 {
-				late[place{r.Account, hour}] = true
+				late = append(late, r)
 			}
 			continue
 		}
@@ -256,89 +239,4 @@ func appendCounters(dst []any, c *limit.Counters) []any {
 // scanCounters appends where to scan the values of limitColumns.
 func scanCounters(dst []any, c *limit.Counters) []any {
 	return append(dst, &c.Full, &c.Day, &c.Count, &c.Tokens, &c.MoneyDay, &c.DayUSD, &c.Month, &c.MonthUSD)
-}
-
-// where builds the condition of a filter over records. from and to are in microseconds; nil: open.
-func where(f *store.UsageFilter, from, to *int64) (string, []any) {
-	var conds []string
-	var args []any
-	add := func(cond string, arg any) {
-		conds, args = append(conds, cond), append(args, arg)
-	}
-	for _, c := range []struct{ cond, value string }{
-		{"account = ?", f.Account}, {"key_id = ?", f.Key}, {"node = ?", f.Node}, {"model = ?", f.Model}, {"session = ?", f.Session},
-	} {
-		if c.value != "" {
-			add(c.cond, c.value)
-		}
-	}
-	if from != nil {
-		add("ended_us >= ?", *from)
-	}
-	if to != nil {
-		add("ended_us < ?", *to)
-	}
-	if len(conds) == 0 {
-		return "1 = 1", nil
-	}
-	return strings.Join(conds, " AND "), args
-}
-
-// span is the filter's time in microseconds; nil: open.
-func span(f *store.UsageFilter) (from, to *int64) {
-	if !f.From.IsZero() {
-		from = new(f.From.UnixMicro())
-	}
-	if !f.To.IsZero() {
-		to = new(f.To.UnixMicro())
-	}
-	return from, to
-}
-
-func recordsQuery(f *store.UsageFilter, c usage.Cursor, limit int) (string, []any) {
-	cond, args := where(f, nil, nil)
-	from, to := span(f)
-	if from != nil {
-		cond, args = cond+" AND ended_us >= ?", append(args, *from)
-	}
-	if to != nil {
-		cond, args = cond+" AND ended_us < ?", append(args, *to)
-	}
-	if c.Set {
-		// the first half says nothing new, but lets MySQL begin there: it takes no range from a comparison of pairs
-		cond, args = cond+" AND ended_us <= ? AND (ended_us, request_id) < (?, ?)", append(args, c.EndedUS, c.EndedUS, c.ID)
-	}
-	return "SELECT " + strings.Join(recordColumns, ", ") + " FROM sluice_records WHERE " + cond + " ORDER BY ended_us DESC, request_id DESC LIMIT ?", append(args, limit)
-}
-
-// Records implements store.Usage over what is saved.
-func (e *Engine) Records(ctx context.Context, f store.UsageFilter, cursor string, limit int) ([]core.Settlement, string, error) {
-	c, err := usage.ParseCursor(cursor)
-	if err != nil || limit <= 0 {
-		return nil, "", err
-	}
-	var out []core.Settlement
-	q, args := recordsQuery(&f, c, limit+1)
-	err = e.read(ctx, q, args, func(rows *sql.Rows) error {
-		r, err := scanRecord(rows)
-		out = append(out, r)
-		return err
-	})
-	if err != nil {
-		return nil, "", e.fail(ctx, "list usage", err)
-	}
-	if len(out) <= limit {
-		return out, "", nil
-	}
-	out = out[:limit]
-	return out, usage.After(&out[limit-1]).String(), nil
-}
-
-// closed reads the first hour that is not closed; ok is false when none was ever closed.
-func (e *Engine) closed(ctx context.Context, tx *sql.Tx) (hour int64, ok bool, err error) {
-	err = e.row(ctx, tx, "SELECT n FROM sluice_marks WHERE name = 'closed_hours'"+e.dialect.ForUpdate).Scan(&hour)
-	if errors.Is(err, sql.ErrNoRows) {
-		return minHour, false, nil
-	}
-	return hour, err == nil, err
 }

@@ -262,10 +262,10 @@ func (s *Shared) Settle(ctx context.Context, r store.SettleRequest) error {
 
 // settle stores the record and, when it is new, puts what was used in place of what was reserved.
 func (s *Shared) settle(ctx context.Context, tx *sql.Tx, r *store.SettleRequest, rec *core.Settlement, rows rows, insert string, args []any, open bool) error {
-	closed := int64(minHour)
+	m := noMarks()
 	if !open {
 		var err error
-		if closed, _, err = s.closed(ctx, tx); err != nil { // nobody closes hours until this is done
+		if m, err = s.lockMarks(ctx, tx); err != nil { // nobody closes hours until this is done
 			return err
 		}
 	}
@@ -279,8 +279,8 @@ func (s *Shared) settle(ctx context.Context, tx *sql.Tx, r *store.SettleRequest,
 	if err := s.settleRows(ctx, tx, r, rows); err != nil {
 		return err
 	}
-	if hour := usage.HourOf(rec.EndedAt.UnixMicro()); hour < closed {
-		return s.sumHour(ctx, tx, place{s.dialect.key(rec.Account), hour})
+	if hour := usage.HourOf(rec.EndedAt.UnixMicro()); hour < m.Closed {
+		return s.addLate(ctx, tx, &m, []core.Settlement{*rec})
 	}
 	return nil
 }

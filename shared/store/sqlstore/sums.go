@@ -4,230 +4,212 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"math"
-	"time"
+	"fmt"
+	"strings"
 
 	"sluice/shared/core"
 	"sluice/shared/store"
 	"sluice/shared/store/internal/usage"
 )
 
-// minHour is before every hour whose microseconds fit.
-const minHour = math.MinInt64 / int64(3_600_000_000)
+// sumColumns are the figures of sluice_sums and sluice_days, in the order of figuresOf.
+var sumColumns = []string{"requests", "success", "estimated", "attempts", "input_tokens", "cache_read", "cache_write_5m", "cache_write_1h",
+	"output_tokens", "bytes", "first_byte_ms", "first_bytes", "stream_ms", "total_ms", "cost_usd", "unpriced", "first_sketch", "total_sketch"}
+
+// sumKeys are what sums are kept apart by.
+var sumKeys = []string{"account", "hour_no", "key_id", "node", "model"}
+
+// dayKeys are those of sluice_days.
+var dayKeys = append([]string{"kind"}, sumKeys...)
 
 const (
-	// sumColumns are the figures of sluice_sums, in the order of scanSum.
-	sumColumns = "requests, success, estimated, attempts, input_tokens, cache_read, cache_write_5m, cache_write_1h, output_tokens, bytes, first_byte_ms, first_bytes, stream_ms, total_ms, cost_usd, unpriced"
-
-	// recordFigures are the same of one record, without its costs.
-	recordFigures = "1 AS requests, success, estimated, attempts, input_tokens, cache_read, cache_write_5m, cache_write_1h, output_tokens, bytes, first_byte_ms, first_bytes, stream_ms, total_ms"
-
-	// totals adds either up. Costs are NULL where a program wrote the sums that knows none; see costsAgain.
-	totals = "SUM(requests), SUM(success), SUM(estimated), SUM(attempts), SUM(input_tokens), SUM(cache_read), SUM(cache_write_5m), SUM(cache_write_1h), SUM(output_tokens), SUM(bytes), SUM(first_byte_ms), SUM(first_bytes), SUM(stream_ms), SUM(total_ms), COALESCE(SUM(cost_usd), 0), COALESCE(SUM(unpriced), 0)"
+	tableHours = "sluice_sums"
+	tableDays  = "sluice_days"
 )
 
-// figures are the figures of one record, costs included.
+// What sluice_days has: sums of days of each usage.Kind, and next to them those of their hours, of which sluice_sums has
+// the finest kind.
+const (
+	dayKinds  = "kind IN (0, 1, 2, 3, 4)" // in this form the primary key serves
+	hourKinds = "kind IN (5, 6, 7, 8)"
+)
+
+// hourKind is the number of a kind of hours, other than the finest.
+func hourKind(k usage.Kind) int { return int(usage.Kinds-1) + int(k) }
+
+// figures are the figures of one record. The texts of its sketches are single values.
 func (d *Dialect) figures() string {
-	return recordFigures + ", " + d.Cost + " AS cost_usd, " + d.Unpriced + " AS unpriced"
+	return "1 AS requests, success, estimated, attempts, input_tokens, cache_read, cache_write_5m, cache_write_1h, output_tokens, bytes, first_byte_ms, first_bytes, stream_ms, total_ms, " +
+		"COALESCE(cost_usd, " + d.Cost + ") AS cost_usd, COALESCE(unpriced, " + d.Unpriced + ") AS unpriced, " +
+		"CASE WHEN first_byte_ms > 0 THEN CONCAT('=', first_byte_ms) ELSE '' END AS first_sketch, CONCAT('=', total_ms) AS total_sketch"
 }
 
-// sumUp writes the sums selected by the first condition anew from the records selected by the second.
-func (e *Engine) sumUp(ctx context.Context, tx *sql.Tx, sums, records string, sumArgs, recordArgs []any) error {
-	if _, err := e.exec(ctx, tx, "DELETE FROM sluice_sums WHERE "+sums, sumArgs...); err != nil {
-		return err
+// totals adds figures up. Costs and sketches are NULL where a program wrote the sums that knows none; see costsAgain.
+func (d *Dialect) totals() string {
+	var out []string
+	for _, c := range sumColumns {
+		switch c {
+		case "cost_usd", "unpriced":
+			out = append(out, "COALESCE(SUM("+c+"), 0)")
+		case "first_sketch", "total_sketch":
+			out = append(out, fmt.Sprintf(d.Join, c))
+		default:
+			out = append(out, "SUM("+c+")")
+		}
 	}
-	q := "INSERT INTO sluice_sums (account, hour_no, " + dimensions + ", " + sumColumns + ")" +
-		" SELECT account, hour_no, " + dimensions + ", " + totals +
-		" FROM (SELECT account, hour_no, " + dimensions + ", " + e.dialect.figures() + " FROM sluice_records WHERE " + records + ") r" +
-		" GROUP BY account, hour_no, " + dimensions
-	_, err := e.exec(ctx, tx, q, recordArgs...)
+	return strings.Join(out, ", ")
+}
+
+// scanFigures scans a row that ends with totals.
+func scanFigures(rows *sql.Rows, s *core.UsageSum, before ...any) error {
+	var first, total []byte
+	err := rows.Scan(append(before, &s.Requests, &s.Success, &s.Estimated, &s.Attempts,
+		&s.Tokens.Input, &s.Tokens.CacheRead, &s.Tokens.CacheWrite5m, &s.Tokens.CacheWrite1h, &s.Tokens.Output,
+		&s.Bytes, &s.FirstByteMS, &s.FirstBytes, &s.StreamMS, &s.TotalMS, &s.CostUSD, &s.Unpriced, &first, &total)...)
+	if err == nil {
+		s.FirstByte, err = core.ParseSketch(first)
+	}
+	if err == nil {
+		s.Total, err = core.ParseSketch(total)
+	}
 	return err
 }
 
-// Rollup implements store.Usage. It writes the sums of an hour when it closes it: until then they are worked out from
-// the records, so that writing them earlier would serve nobody.
-func (e *Engine) Rollup(ctx context.Context, now time.Time) error {
-	to := usage.Closed(now)
-	return e.write(ctx, "roll up usage", func(tx *sql.Tx) error {
-		from, ok, err := e.closed(ctx, tx)
-		if err != nil || to <= from {
-			return err
-		}
-		err = e.sumUp(ctx, tx, "hour_no >= ? AND hour_no < ?", "ended_us >= ? AND ended_us < ?",
-			[]any{from, to}, []any{from * usage.HourUS, to * usage.HourUS})
-		if err == nil {
-			err = e.costsAgain(ctx, tx, from)
-		}
-		if err != nil {
-			return err
-		}
-		q := "UPDATE sluice_marks SET n = ? WHERE name = 'closed_hours'"
-		if !ok {
-			q = "INSERT INTO sluice_marks (n, name) VALUES (?, 'closed_hours')"
-		}
-		_, err = e.exec(ctx, tx, q, to)
-		return err
-	}, nil)
+// appendFigures appends the values of sumColumns.
+func appendFigures(dst []any, s *core.UsageSum) []any {
+	return append(dst, s.Requests, s.Success, s.Estimated, s.Attempts,
+		s.Tokens.Input, s.Tokens.CacheRead, s.Tokens.CacheWrite5m, s.Tokens.CacheWrite1h, s.Tokens.Output,
+		s.Bytes, s.FirstByteMS, s.FirstBytes, s.StreamMS, s.TotalMS, s.CostUSD, s.Unpriced, s.FirstByte.String(), s.Total.String())
 }
 
-// exchangeHours is how far back costsAgain looks: programs of two versions may work side by side, or the older one may
-// come back for a while.
-const exchangeHours = 7 * 24
-
-// costsAgain sums up anew the closed hours before to, of the last week, whose sums an older program wrote: it left the
-// costs NULL.
-func (e *Engine) costsAgain(ctx context.Context, tx *sql.Tx, to int64) error {
-	q := "SELECT DISTINCT account, hour_no FROM sluice_sums WHERE hour_no >= ? AND hour_no < ? AND cost_usd IS NULL"
-	rows, err := tx.QueryContext(ctx, e.dialect.query(q), to-exchangeHours, to)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = rows.Close() }() // rows.Err has what matters
-	var places []place
-	for rows.Next() {
-		var p place
-		if err := rows.Scan(&p.account, &p.hour); err != nil {
-			return err
-		}
-		places = append(places, p)
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return err
-	}
-	for _, p := range places {
-		if err := e.sumHour(ctx, tx, p); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// DeleteUsage implements store.Usage over what is saved.
-func (e *Engine) DeleteUsage(ctx context.Context, account string) error {
-	return e.write(ctx, "delete usage", func(tx *sql.Tx) error {
-		if _, _, err := e.closed(ctx, tx); err != nil { // keeps away who would write sums of records that go
-			return err
-		}
-		for _, table := range []string{"sluice_records", "sluice_sums"} {
-			if _, err := e.exec(ctx, tx, "DELETE FROM "+table+" WHERE account = ?", e.dialect.key(account)); err != nil {
-				return err
-			}
-		}
-		return nil
-	}, nil)
-}
-
-// groupColumn is the column of a grouping; "" for none.
-func groupColumn(by store.GroupBy) string {
+// groupColumn is the column of a grouping; times for one by hour, day or month; "" for none.
+func groupColumn(by store.GroupBy) (column string, times bool) {
 	switch by {
 	case store.GroupAccount:
-		return "account"
+		return "account", false
 	case store.GroupKey:
-		return "key_id"
+		return "key_id", false
 	case store.GroupNode:
-		return "node"
+		return "node", false
 	case store.GroupModel:
-		return "model"
-	case store.GroupHour:
-		return "hour_no"
-	default:
-		return ""
+		return "model", false
+	case store.GroupSession:
+		return "session", false
+	case store.GroupAgent:
+		return "COALESCE(agent, '')", false
+	case store.GroupHour, store.GroupDay, store.GroupMonth:
+		return "", true
 	}
+	return "''", false
 }
 
-// sumsQuery adds up the sums of closed hours that lie wholly in the filter and the records of the rest, in one
-// statement, so that both are of the same moment. closed may be out of date: it only rises, and sums below stay true.
-func (d *Dialect) sumsQuery(f *store.UsageFilter, by store.GroupBy, closed int64) (string, []any) {
-	var parts string
+// sumsQuery adds up sums of days, sums of hours and records, as planned, in one statement, so that all are of the same
+// moment. The marks may be out of date: they only rise. By time the group is twice the hour, and 1 more for a whole day.
+func (d *Dialect) sumsQuery(f *store.UsageFilter, by store.GroupBy, m *marks) (string, []any) {
+	var parts []string
 	var args []any
-	group := groupColumn(by)
-	named := "'' AS g"
-	if group != "" {
-		named = group + " AS g"
-	}
-	add := func(figures, table, cond string, more []any) {
-		if parts != "" {
-			parts += " UNION ALL "
+	column, times := groupColumn(by)
+	add := func(table, figures, time string, c *conds) {
+		if times {
+			column = time
 		}
-		parts += "SELECT " + named + ", " + figures + " FROM " + table + " WHERE " + cond
-		args = append(args, more...)
+		parts, args = append(parts, "SELECT "+column+" AS g, "+figures+" FROM "+table+" WHERE "+c.String()), append(args, c.args...)
 	}
-	records := func(from, to *int64) {
-		if from != nil && to != nil && *from >= *to {
-			return
+	plan := m.Plan(f, by)
+	whole := strings.Join(sumColumns, ", ")
+	kind := usage.KindOf(f, by)
+	if !plan.Days.Empty() {
+		var c conds
+		c.add("kind = ?", int(kind))
+		c.sums(f, false)
+		c.hours(usage.Range{From: plan.Days.From * 24, To: plan.Days.To * 24})
+		add(tableDays, whole, "hour_no * 2 + 1", &c)
+	}
+	for _, r := range plan.Hours {
+		fine := r
+		if kind != usage.ByAll {
+			fine.From = max(r.From, min(r.To, m.coarse))
+			var c conds
+			c.add("kind = ?", hourKind(kind))
+			c.sums(f, false)
+			c.hours(usage.Range{From: r.From, To: fine.From})
+			add(tableDays, whole, "hour_no * 2", &c)
 		}
-		cond, more := where(f, from, to)
-		add(d.figures(), "sluice_records", cond, more)
+		var c conds
+		c.sums(f, false)
+		c.hours(fine)
+		add(tableHours, whole, "hour_no * 2", &c)
 	}
-
-	from, to := span(f)
-	first, end := int64(minHour), closed
-	if from != nil {
-		first = usage.HourOf(*from + usage.HourUS - 1)
+	for _, r := range plan.Records {
+		var c conds
+		c.records(f)
+		c.ended(r)
+		add("sluice_records", d.figures(), "hour_no * 2", &c)
 	}
-	if to != nil {
-		end = min(end, usage.HourOf(*to))
-	}
-	if f.Session != "" || first >= end {
-		records(from, to)
-	} else {
-		if from != nil {
-			records(from, new(first*usage.HourUS))
-		}
-		hours := *f
-		cond, more := where(&hours, nil, nil)
-		if from != nil {
-			cond, more = cond+" AND hour_no >= ?", append(more, first)
-		}
-		add(sumColumns, "sluice_sums", cond+" AND hour_no < ?", append(more, end))
-		records(new(end*usage.HourUS), to)
-	}
-	if parts == "" { // an empty span
+	switch len(parts) {
+	case 0: // an empty span
 		return "", nil
+	case 1:
+		parts[0] += d.Apart
 	}
-	return "SELECT g, " + totals + " FROM (" + parts + ") u GROUP BY g ORDER BY g", args
+	return "SELECT g, " + d.totals() + " FROM (" + strings.Join(parts, " UNION ALL ") + ") u GROUP BY g", args
 }
 
-// Sums implements store.Usage over what is saved. Without a grouping it returns exactly one sum, of zeros when nothing
-// is selected.
+// Sums implements store.Usage over what is saved.
 func (e *Engine) Sums(ctx context.Context, f store.UsageFilter, by store.GroupBy) ([]core.UsageSum, error) {
-	if err := usage.Known(by); err != nil {
+	if err := usage.Check(&f, by); err != nil {
 		return nil, err
 	}
-	closed := int64(minHour)
-	err := e.r.QueryRowContext(ctx, "SELECT n FROM sluice_marks WHERE name = 'closed_hours'").Scan(&closed)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return nil, e.fail(ctx, "sum usage", err)
-	}
-	var out []core.UsageSum
-	if q, args := e.dialect.sumsQuery(&f, by, closed); q != "" {
-		err := e.read(ctx, q, args, func(rows *sql.Rows) error {
-			s, err := scanSum(rows, by)
-			out = append(out, s)
-			return err
-		})
+	m, err := readMarks(ctx, e.r, "")
+	for range usage.Again {
 		if err != nil {
-			return nil, e.fail(ctx, "sum usage", err)
+			break
+		}
+		var out []core.UsageSum
+		if out, err = e.sums(ctx, &f, by, &m); err != nil {
+			break
+		}
+		before := m
+		if m, err = readMarks(ctx, e.r, ""); err == nil && before.Kept(&m.Marks) {
+			return out, nil
 		}
 	}
-	if by == store.GroupNone && len(out) == 0 {
-		out = append(out, core.UsageSum{})
+	if err == nil {
+		err = errors.New("others remove usage all the time: try again")
 	}
-	return out, nil
+	return nil, e.fail(ctx, "sum usage", err)
 }
 
-func scanSum(rows *sql.Rows, by store.GroupBy) (core.UsageSum, error) {
-	var s core.UsageSum
-	var hour int64
-	group := any(&s.Group)
-	if by == store.GroupHour {
-		group = &hour
+// sums adds up by marks that may be out of date.
+func (e *Engine) sums(ctx context.Context, f *store.UsageFilter, by store.GroupBy, m *marks) ([]core.UsageSum, error) {
+	g := usage.NewGroups(f, by)
+	q, args := e.dialect.sumsQuery(f, by, m)
+	if q == "" {
+		return g.List()
 	}
-	err := rows.Scan(group, &s.Requests, &s.Success, &s.Estimated, &s.Attempts,
-		&s.Tokens.Input, &s.Tokens.CacheRead, &s.Tokens.CacheWrite5m, &s.Tokens.CacheWrite1h, &s.Tokens.Output,
-		&s.Bytes, &s.FirstByteMS, &s.FirstBytes, &s.StreamMS, &s.TotalMS, &s.CostUSD, &s.Unpriced)
-	if by == store.GroupHour {
-		s.Hour = time.UnixMicro(hour * usage.HourUS).UTC()
+	_, times := groupColumn(by)
+	err := e.read(ctx, q, args, func(rows *sql.Rows) error {
+		var s core.UsageSum
+		if !times {
+			var name string
+			err := scanFigures(rows, &s, &name)
+			g.Hour(&usage.Dims{Account: name, Key: name, Node: name, Model: name, Session: name, Agent: name}, 0).Add(s)
+			if err == nil && g.Full() {
+				err = store.ErrGroups // more rows would change nothing
+			}
+			return err
+		}
+		var hour int64
+		err := scanFigures(rows, &s, &hour)
+		if hour&1 == 1 {
+			g.Day(&usage.Dims{}, usage.DayOf(hour>>1)).Add(s)
+		} else {
+			g.Hour(&usage.Dims{}, hour>>1).Add(s)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
-	return s, err
+	return g.List()
 }

@@ -111,6 +111,24 @@ var restartCases = []struct {
 			t.Errorf("%d records, want 1201", len(got))
 		}
 	}},
+	{"Keeping", "sums survive, also those of what was removed", func(t *T, restart func(map[string]store.Subject)) {
+		all := t.week()
+		now, keep := day0.Add(10*day), store.Retention{Records: 6 * day, Hours: 8 * day}
+		t.ok(t.S.Rollup(t.Ctx, now), "rollup")
+		restart(nil)
+		t.kept("rolled up", all, day0, day0)
+		t.retain(now, keep)
+		late := t.record("late")
+		late.EndedAt = day0.Add(time.Hour)
+		t.put(late)
+		all = append(all, late)
+		restart(nil)
+		t.kept("retained", all, day0.Add(2*day), day0.Add(4*day))
+		if n := t.retain(now, store.Retention{Records: 6 * day, Hours: 8 * day}); n > 1 {
+			t.Errorf("another %d removed, want at most the late record", n)
+		}
+		t.kept("again", all, day0.Add(2*day), day0.Add(4*day))
+	}},
 	{"Leases", "a lease and its fencing number survive", func(t *T, restart func(map[string]store.Subject)) {
 		n, err := t.S.Acquire(t.Ctx, "x", "a", t.Now, time.Minute)
 		t.ok(err, "acquire")

@@ -61,7 +61,7 @@ func Run(t *testing.T, open Opener, o ...Options) {
 		name  string
 		cases []testcase
 	}{
-		{"Docs", docCases}, {"Admission", admissionCases}, {"Budgets", budgetCases}, {"Leases", leaseCases}, {"Usage", usageCases}, {"Store", storeCases},
+		{"Docs", docCases}, {"Admission", admissionCases}, {"Budgets", budgetCases}, {"Leases", leaseCases}, {"Usage", usageCases}, {"Keeping", keepingCases}, {"Store", storeCases},
 	} {
 		t.Run(g.name, func(t *testing.T) {
 			for _, c := range g.cases {
@@ -189,14 +189,20 @@ func (t *T) put(r core.Settlement) {
 	t.ok(t.S.Settle(t.Ctx, store.SettleRequest{ID: r.RequestID, Account: r.Account, Record: r}), "settle %s", r.RequestID)
 }
 
-func (t *T) records(f store.UsageFilter) []core.Settlement {
+// records returns all records that a filter selects, page by page.
+func (t *T) records(f store.UsageFilter) (all []core.Settlement) {
 	t.Helper()
-	out, next, err := t.S.Records(t.Ctx, f, "", 100_000)
-	t.ok(err, "records")
-	if next != "" {
-		t.Errorf("a cursor %q after everything", next)
+	cursor := ""
+	for range 10_000 {
+		out, next, err := t.S.Records(t.Ctx, f, cursor, 100_000)
+		t.ok(err, "records")
+		if all = append(all, out...); next == "" {
+			return all
+		}
+		cursor = next
 	}
-	return out
+	t.Fatal("records: the pages do not end")
+	return nil
 }
 
 func (t *T) sums(f store.UsageFilter, by store.GroupBy) []core.UsageSum {

@@ -1,11 +1,9 @@
 package storetest
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -21,7 +19,8 @@ var usageCases = []testcase{
 			Dialect: core.DialectAnthropic, Model: "m", ServedModel: "m-2", Session: "s", Agent: "a", ParentAgent: "p", ClientAddr: "::1",
 			Stream: true, Status: 499, ErrorCode: "timeout", Attempts: 3, Tokens: core.Tokens{Input: 1, CacheRead: 2, CacheWrite5m: 3, CacheWrite1h: 4, Output: 5},
 			Estimated: true, CostUSD: 12_345_678, Unpriced: true, Bytes: 1 << 40, StartedAt: t.Now.Add(-2345678 * time.Microsecond), EndedAt: t.Now.Add(time.Microsecond).In(time.FixedZone("x", 3600)),
-			FirstByteMS: 12, StreamMillis: 34,
+			FirstByteMS: 12, StreamMillis: 34, Fast: true, Geo: "us", Searches: 2,
+			Tries: []core.Try{{Node: "1", Name: `first "q":9, "z":true`, Status: 529, Reason: "overloaded", TookMS: 5}, {Node: "3", StartMS: 6, TookMS: 2300}},
 		}
 		t.put(r)
 		want := r
@@ -90,7 +89,7 @@ var usageCases = []testcase{
 			t.put(r)
 		}
 		odd := t.record("odd")
-		odd.Account, odd.Key, odd.Node, odd.Model, odd.Session = "other", "9", "8", "b", "s"
+		odd.Account, odd.Key, odd.Node, odd.Model, odd.Session, odd.Agent, odd.Status = "other", "9", "8", "b", "s", `"a"`, 500
 		odd.EndedAt = t.Now.Add(time.Hour)
 		t.put(odd)
 		for _, c := range []struct {
@@ -99,12 +98,19 @@ var usageCases = []testcase{
 		}{
 			{store.UsageFilter{}, 4}, {store.UsageFilter{Account: "other"}, 1}, {store.UsageFilter{Key: "9"}, 1}, {store.UsageFilter{Node: "8"}, 1},
 			{store.UsageFilter{Model: "b"}, 1}, {store.UsageFilter{Session: "s"}, 1}, {store.UsageFilter{Account: "acme", Session: "s"}, 0},
+			{store.UsageFilter{Agent: `"a"`}, 1}, {store.UsageFilter{Account: "acme", Agent: `"a"`}, 0}, {store.UsageFilter{Failed: true}, 1}, {store.UsageFilter{Key: "1", Failed: true}, 0},
+			{store.UsageFilter{Account: "other", Key: "9", Node: "8", Model: "b", Session: "s", Agent: `"a"`, Failed: true}, 1},
 			{store.UsageFilter{From: t.Now.Add(time.Second)}, 3}, {store.UsageFilter{To: t.Now.Add(time.Second)}, 1},
 			{store.UsageFilter{From: t.Now, To: t.Now.Add(2 * time.Second)}, 2}, {store.UsageFilter{From: t.Now, To: t.Now}, 0},
 			{store.UsageFilter{From: t.Now.Add(time.Hour), To: t.Now}, 0}, {store.UsageFilter{Account: "nobody"}, 0},
 		} {
 			if got := len(t.records(c.f)); got != c.want {
 				t.Errorf("%+v: %d records, want %d", c.f, got, c.want)
+			}
+			if c.f.Session != "" || c.f.Agent != "" || c.f.Failed {
+				_, err := t.S.Sums(t.Ctx, c.f, store.GroupNone)
+				t.is(err, store.ErrWindow, "sums of the records of all time")
+				c.f.From, c.f.To = t.Now.Add(-time.Hour), t.Now.Add(2*time.Hour)
 			}
 			if got := t.sums(c.f, store.GroupNone); len(got) != 1 || got[0].Requests != int64(c.want) {
 				t.Errorf("%+v: sums %+v, want one of %d", c.f, got, c.want)
@@ -161,7 +167,8 @@ var usageCases = []testcase{
 		for i, g := range []string{"", "a", "b"} {
 			n := int64(1 + i/2)
 			want = append(want, core.UsageSum{Group: g, Requests: n, Success: n, Attempts: n, Tokens: core.Tokens{Input: 10 * n, Output: 5 * n},
-				Bytes: 700 * n, FirstByteMS: 200 * n, FirstBytes: n, StreamMS: 1300 * n, TotalMS: 1500 * n, CostUSD: 105 * n})
+				Bytes: 700 * n, FirstByteMS: 200 * n, FirstBytes: n, StreamMS: 1300 * n, TotalMS: 1500 * n, CostUSD: 105 * n,
+				FirstByte: core.SketchOf(slices.Repeat([]int64{200}, int(n))...), Total: core.SketchOf(slices.Repeat([]int64{1500}, int(n))...)})
 		}
 		if diff, ok := same(t.sums(store.UsageFilter{}, store.GroupModel), want); !ok {
 			t.Error(diff)
@@ -274,6 +281,7 @@ var storeCases = []testcase{
 			"Records":     func() error { _, _, err := t.S.Records(ctx, store.UsageFilter{}, "", 10); return err },
 			"Sums":        func() error { _, err := t.S.Sums(ctx, store.UsageFilter{}, store.GroupNone); return err },
 			"Rollup":      func() error { return t.S.Rollup(ctx, t.Now) },
+			"Retain":      func() error { _, err := t.S.Retain(ctx, t.Now, store.Retention{Records: 1}); return err },
 			"DeleteUsage": func() error { return t.S.DeleteUsage(ctx, "acme") },
 			"Ping":        func() error { return t.S.Ping(ctx) },
 		} {
@@ -298,7 +306,7 @@ var storeCases = []testcase{
 		if got := t.records(store.UsageFilter{Account: "acme"}); len(got) != 1 || got[0].Account != "acme" {
 			t.Errorf("records %+v", got)
 		}
-		for _, by := range []store.GroupBy{store.GroupNone, store.GroupAccount, store.GroupKey, store.GroupNode, store.GroupModel, store.GroupHour} {
+		for _, by := range []store.GroupBy{store.GroupNone, store.GroupAccount, store.GroupKey, store.GroupNode, store.GroupModel, store.GroupHour, store.GroupDay, store.GroupMonth} {
 			if got := t.sums(store.UsageFilter{Account: "acme"}, by); len(got) != 1 || got[0].Requests != 1 || got[0].CostUSD != 105 {
 				t.Errorf("sums by %q: %+v", by, got)
 			}
@@ -314,118 +322,4 @@ var storeCases = []testcase{
 			t.Error("a closed store takes records")
 		}
 	}},
-}
-
-// sumsAreRecords compares Sums with sums that it works out itself.
-func sumsAreRecords(t *T) {
-	rng := rand.New(rand.NewPCG(7, 11))
-	pick := func(of ...string) string { return of[rng.IntN(len(of))] }
-	var all []core.Settlement
-	add := func(n int) {
-		for range n {
-			r := core.Settlement{
-				RequestID: fmt.Sprint("r", len(all)), Account: pick("acme", "other"), Key: pick("1", "2"), Node: pick("", "1", "2"), Model: pick("a", "b", ""),
-				Session: pick("", "s"), Status: 200 + 300*rng.IntN(2), Estimated: rng.IntN(3) == 0, Attempts: rng.IntN(4), Bytes: rng.Int64N(9999),
-				Tokens:    core.Tokens{Input: rng.Int64N(99), CacheRead: rng.Int64N(99), CacheWrite5m: rng.Int64N(99), CacheWrite1h: rng.Int64N(99), Output: rng.Int64N(99)},
-				StartedAt: t.Now, FirstByteMS: rng.Int64N(3) * 100, StreamMillis: rng.Int64N(999), CostUSD: rng.Int64N(99_999),
-			}
-			if rng.IntN(4) == 0 {
-				r.CostUSD, r.Unpriced = 0, true
-			}
-			r.EndedAt = t.Now.Add(time.Duration(rng.Int64N(int64(8 * time.Hour))))
-			if rng.IntN(5) == 0 {
-				r.EndedAt = r.EndedAt.Truncate(time.Hour) // right on the edge
-			}
-			r.EndedAt = r.EndedAt.Truncate(time.Microsecond)
-			t.put(r)
-			all = append(all, r)
-		}
-	}
-	check := func(stage string) {
-		for range 12 {
-			f := store.UsageFilter{Account: pick("", "acme"), Key: pick("", "", "1"), Node: pick("", "", "2"), Model: pick("", "", "b"), Session: pick("", "", "", "s")}
-			moment := func() time.Time {
-				at := t.Now.Add(time.Duration(rng.Int64N(int64(10*time.Hour)) - int64(time.Hour)))
-				if rng.IntN(2) == 0 {
-					return at.Truncate(time.Hour)
-				}
-				return at.Truncate(time.Microsecond)
-			}
-			if rng.IntN(3) > 0 {
-				f.From = moment()
-			}
-			if rng.IntN(3) > 0 {
-				f.To = moment()
-			}
-			for _, by := range []store.GroupBy{store.GroupNone, store.GroupAccount, store.GroupKey, store.GroupNode, store.GroupModel, store.GroupHour} {
-				if diff, ok := same(t.sums(f, by), bruteForce(all, f, by)); !ok {
-					t.Fatalf("%s, %+v by %q:\n%s", stage, f, by, diff)
-				}
-			}
-		}
-	}
-	add(300)
-	check("before any rollup")
-	for _, after := range []time.Duration{3 * time.Hour, 3*time.Hour + 30*time.Minute, 6 * time.Hour, 100 * time.Hour} {
-		t.ok(t.S.Rollup(t.Ctx, t.Now.Add(after)), "rollup")
-		check(fmt.Sprintf("after the rollup at +%v", after))
-		add(40)
-		check(fmt.Sprintf("with late records after the rollup at +%v", after))
-	}
-}
-
-// bruteForce is what Sums must return, worked out without any of the backends' code.
-func bruteForce(recs []core.Settlement, f store.UsageFilter, by store.GroupBy) []core.UsageSum {
-	var out []core.UsageSum
-	if by == store.GroupNone {
-		out = append(out, core.UsageSum{})
-	}
-	for _, r := range recs {
-		if f.Account != "" && r.Account != f.Account || f.Key != "" && r.Key != f.Key || f.Node != "" && r.Node != f.Node ||
-			f.Model != "" && r.Model != f.Model || f.Session != "" && r.Session != f.Session ||
-			!f.From.IsZero() && r.EndedAt.Before(f.From) || !f.To.IsZero() && !r.EndedAt.Before(f.To) {
-			continue
-		}
-		g := core.UsageSum{}
-		switch by {
-		case store.GroupAccount:
-			g.Group = r.Account
-		case store.GroupKey:
-			g.Group = r.Key
-		case store.GroupNode:
-			g.Group = r.Node
-		case store.GroupModel:
-			g.Group = r.Model
-		case store.GroupHour:
-			g.Hour = r.EndedAt.UTC().Truncate(time.Hour)
-		}
-		i := slices.IndexFunc(out, func(s core.UsageSum) bool { return s.Group == g.Group && s.Hour.Equal(g.Hour) })
-		if i < 0 {
-			i = len(out)
-			out = append(out, g)
-		}
-		s := &out[i]
-		s.Requests++
-		if r.Success() {
-			s.Success++
-		}
-		if r.Estimated {
-			s.Estimated++
-		}
-		if r.FirstByteMS > 0 {
-			s.FirstBytes++
-		}
-		if r.Unpriced {
-			s.Unpriced++
-		}
-		s.CostUSD += r.CostUSD
-		s.Attempts += int64(r.Attempts)
-		s.Tokens = s.Tokens.Add(r.Tokens)
-		s.Bytes += r.Bytes
-		s.FirstByteMS += r.FirstByteMS
-		s.StreamMS += r.StreamMillis
-		s.TotalMS += r.TotalMS()
-	}
-	slices.SortFunc(out, func(a, b core.UsageSum) int { return cmp.Or(a.Hour.Compare(b.Hour), cmp.Compare(a.Group, b.Group)) })
-	return out
 }

@@ -37,7 +37,7 @@ const (
 
 // kinds are all kinds of documents. Accounts come first, so that nothing is without its owner.
 var kinds = []string{store.KindAccount, store.KindKey, store.KindNode, store.KindNodeState, store.KindNodeToken, store.KindLogin, store.KindSession, store.KindResource, store.KindResponse, store.KindMeta,
-	store.KindNodeCheck, store.KindHealthDay, store.KindShare, store.KindChannel, store.KindSubscription, store.KindAlertRule, store.KindNotice, store.KindNoticeLog, store.KindNoticeSeen}
+	store.KindNodeCheck, store.KindHealthDay, store.KindShare, store.KindChannel, store.KindSubscription, store.KindAlertRule, store.KindNotice, store.KindNoticeLog, store.KindNoticeSeen, store.KindPrices, store.KindAudit}
 
 // Kinds returns the kinds of documents there are, in the order they are copied in.
 func Kinds() []string { return slices.Clone(kinds) }
@@ -83,6 +83,7 @@ type copier struct {
 	tables   *store.Tables // of the target
 	o        Options
 	report   Report
+	oldest   time.Time // end of the oldest record of the source
 }
 
 // Copy copies a store into another and then compares the two. Errors that wrap one of this package's say which store, and

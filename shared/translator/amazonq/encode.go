@@ -2,13 +2,13 @@ package amazonq
 
 import (
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 
 	"sluice/shared/core"
 	"sluice/shared/rawjson"
 	"sluice/shared/translator"
+	"sluice/shared/translator/internal/aws"
 )
 
 // encoder writes one request. Its first error stays.
@@ -119,47 +119,10 @@ func (e *encoder) state() {
 	e.lit("}")
 }
 
-// refused are fields that change what is answered and that the service has no place for.
-var refused = map[string]string{
-	"n":                    "send one request for each choice",
-	"best_of":              "send one request for each choice",
-	"audio":                "ask for text",
-	"modalities":           "ask for text",
-	"web_search_options":   "leave it out, or name a model of another upstream",
-	"background":           "leave it out and wait for the answer",
-	"conversation":         "send the whole conversation",
-	"prompt":               "send the prompt's text",
-	"previous_response_id": "send the whole conversation",
-	"mcp_servers":          "declare their functions as tools",
-}
-
-// unused are values of fields that ask for nothing.
-var unused = []string{"null", "false", "[]", "{}"}
-
 // refuse refuses what the answer depends on and the service cannot do.
 func (e *encoder) refuse() {
-	r := e.r
-	if r.Logprobs || len(r.TopLogprobs) > 0 {
-		field := "logprobs"
-		switch {
-		case len(r.TopLogprobs) > 0:
-			field = "top_logprobs"
-		case r.From == core.DialectOpenAIResponses:
-			field = "include"
-		}
-		e.fail(translator.Place{}, field, "log probabilities are not offered by the upstream that serves this model; leave them out")
-	}
-	for i := range r.Extras {
-		f := &r.Extras[i]
-		if slices.Contains(unused, string(f.Value)) {
-			continue
-		}
-		if remedy, no := refused[f.Name]; no {
-			e.fail(translator.Place{}, f.Name, "is not offered by the upstream that serves this model; "+remedy)
-		}
-		e.out.Drop(f.Name)
-	}
-	if r.Format != nil {
+	e.err = aws.Refuse(e.r, e.out, nil)
+	if e.r.Format != nil {
 		e.fail(translator.Place{}, e.name("output_config.format", "response_format", "text.format"),
 			"structured output is not offered by the upstream that serves this model; describe the form in the prompt, or declare a tool that takes it")
 	}

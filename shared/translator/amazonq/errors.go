@@ -1,79 +1,32 @@
 package amazonq
 
 import (
-	"bytes"
 	"net/http"
-	"strconv"
 	"strings"
-	"unicode/utf8"
 
-	"sluice/shared/rawjson"
 	"sluice/shared/translator"
+	"sluice/shared/translator/internal/aws"
 )
-
-// statusOverloaded is Anthropic's status for want of capacity.
-const statusOverloaded = 529
-
-// maxMessage bounds what is passed on of the service's words.
-const maxMessage = 2 << 10
-
-var errorFields = []string{"__type", "message", "Message", "reason", "code"}
-
-// failure is an error as the service tells it.
-type failure struct {
-	name    string // its shape, without namespace and without Exception or Error
-	reason  string
-	message string
-}
 
 // ParseError implements translator.Back for {"__type","message","reason"}. Messages about accounts are our own words: the
 // service's name the operator's account.
 func (Codec) ParseError(status int, body []byte) *translator.Error {
-	return readFailure("", body).err(status)
+	return failed(aws.ReadFailure("", body), status)
 }
 
 // streamError reads an exception or an error in a stream, of the name that its frame has.
 func streamError(name string, payload []byte) *translator.Error {
-	e := readFailure(name, payload).err(0)
-	e.Raw = string(typed(name, payload))
+	e := failed(aws.ReadFailure(name, payload), 0)
+	e.Raw = string(aws.Typed(name, payload))
 	return e
-}
-
-// typed is an exception's payload with its name in it, as the same error has it in a body of its own.
-func typed(name string, payload []byte) []byte {
-	rest, ok := bytes.CutPrefix(bytes.TrimSpace(payload), []byte{'{'})
-	out := rawjson.AppendString([]byte(`{"__type":`), name)
-	if rest = bytes.TrimSpace(rest); !ok || len(rest) < 2 {
-		return append(out, '}')
-	}
-	return append(append(out, ','), rest...)
-}
-
-func readFailure(name string, body []byte) (f failure) {
-	var v [5]rawjson.Value
-	if rawjson.Scan(body, errorFields, v[:]) == nil {
-		if f.message, _ = v[1].Text(); f.message == "" {
-			f.message, _ = v[2].Text()
-		}
-		f.reason, _ = v[3].Text()
-		for _, other := range [...]rawjson.Value{v[0], v[4]} {
-			if name == "" {
-				name, _ = other.Text()
-			}
-		}
-	}
-	name = name[strings.LastIndexByte(name, '#')+1:]
-	name, _, _ = strings.Cut(name, ":")
-	f.name = strings.TrimSuffix(strings.TrimSuffix(name, "Exception"), "Error")
-	return f
 }
 
 // byReason are the errors that a reason names, and byName those that a shape names. An empty message is the service's own.
 // Source: the error types and the retry classifier of aws/amazon-q-developer-cli.
 var (
 	byReason = map[string]translator.Error{
-		"INSUFFICIENT_MODEL_CAPACITY":      {Status: statusOverloaded, Message: overloaded},
-		"MODEL_TEMPORARILY_UNAVAILABLE":    {Status: statusOverloaded, Message: overloaded},
+		"INSUFFICIENT_MODEL_CAPACITY":      {Status: aws.StatusOverloaded, Message: overloaded},
+		"MODEL_TEMPORARILY_UNAVAILABLE":    {Status: aws.StatusOverloaded, Message: overloaded},
 		"MONTHLY_REQUEST_COUNT":            {Status: http.StatusTooManyRequests, Message: "the upstream account has used up its requests of this month; try again when another account is free"},
 		"OVERAGE_REQUEST_LIMIT_EXCEEDED":   {Status: http.StatusTooManyRequests, Message: "the upstream account has used up its requests of this month and the overage; try again when another account is free"},
 		"DAILY_REQUEST_COUNT":              {Status: http.StatusTooManyRequests, Message: "the upstream account has used up its requests of this day; try again later"},
@@ -110,9 +63,9 @@ const (
 	contextFull = "prompt is too long: the conversation is longer than the upstream takes for this model; shorten it, or start a new one"
 )
 
-// err makes the error that a client is told of. status is 0 within a stream.
-func (f failure) err(status int) *translator.Error {
-	e := f.known()
+// failed makes the error that a client is told of. status is 0 within a stream.
+func failed(f aws.Failure, status int) *translator.Error {
+	e := known(f)
 	if e.Status == 0 {
 		if e.Status = status; status < 400 {
 			e.Status = http.StatusBadGateway
@@ -120,57 +73,24 @@ func (f failure) err(status int) *translator.Error {
 	}
 	e.Type = translator.ErrorType(e.Status)
 	if e.Message == "" {
-		e.Message = f.words(status)
+		e.Message = f.Words(status)
 	}
 	return &e
 }
 
 // known is what is known of it; the status is 0 for a shape that is new.
-func (f failure) known() translator.Error {
-	switch low := strings.ToLower(f.message); {
+func known(f aws.Failure) translator.Error {
+	switch low := strings.ToLower(f.Message); {
 	case strings.Contains(low, "input is too long"):
 		return byReason["CONTENT_LENGTH_EXCEEDS_THRESHOLD"]
 	case strings.Contains(low, "unexpectedly high load"):
 		return byReason["INSUFFICIENT_MODEL_CAPACITY"]
-	case f.name == "Validation" && len(low) < 512 && !strings.Contains(low, "conversationstate") &&
+	case f.Name == "Validation" && len(low) < 512 && !strings.Contains(low, "conversationstate") &&
 		(strings.Contains(low, "profilearn") || strings.Contains(low, "profile arn") || strings.Contains(low, "arn:aws:codewhisperer:")):
 		return byName["AccessDenied"] // the node's profile, in which the client has no part
 	}
-	if e, ok := byReason[f.reason]; ok {
+	if e, ok := byReason[f.Reason]; ok {
 		return e
 	}
-	return byName[f.name]
-}
-
-// words are the service's, unless there are none or they may name an account.
-func (f failure) words(status int) string {
-	m := strings.ToValidUTF8(strings.TrimSpace(f.message), "")
-	switch {
-	case m == "" || strings.Contains(strings.ToLower(m), "arn:"):
-		switch {
-		case plain(f.name):
-			m = "the upstream reported an error: " + f.name
-		case status >= 400:
-			m = "the upstream answered with status " + strconv.Itoa(status) + " and no message"
-		default:
-			m = "the upstream reported an error without words for it"
-		}
-	case len(m) > maxMessage:
-		n := maxMessage
-		for !utf8.RuneStart(m[n]) {
-			n--
-		}
-		m = m[:n]
-	}
-	return m
-}
-
-// plain reports whether a name is one, and not something that is sent in its place.
-func plain(name string) bool {
-	for i := range len(name) {
-		if c := name[i] | 0x20; c < 'a' || c > 'z' {
-			return false
-		}
-	}
-	return name != "" && len(name) <= 64
+	return byName[f.Name]
 }

@@ -290,8 +290,9 @@ func (s *source) usage(data []byte) error {
 		s.counted, s.shared = true, false
 		u.CacheRead, u.CacheWrite5m = 0, 0
 	}
-	cached := count(&u.CacheRead, t[2])
-	if cached = count(&u.CacheWrite5m, t[3]) || cached; cached && !s.counted { // what was estimated is all of it
+	read, write := count(&u.CacheRead, t[2]), count(&u.CacheWrite5m, t[3])
+	u.Partial = !read && t[2].Kind() > rawjson.Null || !write && t[3].Kind() > rawjson.Null
+	if cached := read || write; cached && !s.counted { // what was estimated is all of it
 		u.Input, s.shared = max(0, all-u.CacheRead-u.CacheWrite5m), false
 	}
 	s.sized = count(&u.Output, t[1]) && s.counted || s.sized

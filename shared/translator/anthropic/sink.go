@@ -72,15 +72,19 @@ func appendHead(dst []byte, o translator.ReplyOptions) []byte {
 
 // appendUsage appends the whole usage object. What is not known is 0: clients add to what is there.
 func appendUsage(dst []byte, u *translator.Usage) []byte {
-	dst = append(appendCounts(dst, u), `,"cache_creation":{"ephemeral_5m_input_tokens":`...)
-	dst = strconv.AppendInt(dst, u.CacheWrite5m, 10)
-	dst = append(dst, `,"ephemeral_1h_input_tokens":`...)
-	dst = append(strconv.AppendInt(dst, u.CacheWrite1h, 10), '}')
+	dst = appendWrites(appendCounts(dst, u), u)
 	tier := "standard"
 	if u.Tier == "priority" || u.Tier == "batch" {
 		tier = u.Tier
 	}
 	return append(stringMember(dst, "service_tier", tier), '}')
+}
+
+// appendWrites appends how what was written to caches splits by the time that it stays there, which the price depends on.
+func appendWrites(dst []byte, u *translator.Usage) []byte {
+	dst = strconv.AppendInt(append(dst, `,"cache_creation":{"ephemeral_5m_input_tokens":`...), u.CacheWrite5m, 10)
+	dst = strconv.AppendInt(append(dst, `,"ephemeral_1h_input_tokens":`...), u.CacheWrite1h, 10)
+	return append(dst, '}')
 }
 
 // appendCounts appends the counts of a usage object and leaves it open.
@@ -121,11 +125,17 @@ func (s *sink) deltaHead(dst []byte, index int, kind string) []byte {
 	return append(dst, `":`...)
 }
 
-// final appends the message_delta. Its usage is cumulative and whole: the SDKs put it in place of message_start's.
+// final appends the message_delta. Its usage is cumulative and whole: the SDKs put it in place of message_start's. Anthropic
+// has cache_creation in message_start only; of an upstream that counts at the end, the split of what was written is known
+// here first (D27). Where nothing was, message_start has told the same.
 func final(dst []byte, e *translator.Event) []byte {
 	dst = append(dst, "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{"...)
 	dst = append(appendStop(dst, e.Stop, e.Sequence), `},"usage":`...)
-	return append(appendCounts(dst, e.Usage), "}}\n\n"...)
+	dst = appendCounts(dst, e.Usage)
+	if e.Usage.CacheWrite5m+e.Usage.CacheWrite1h > 0 {
+		dst = appendWrites(dst, e.Usage)
+	}
+	return append(dst, "}}\n\n"...)
 }
 
 func appendStop(dst []byte, reason translator.StopReason, sequence translator.Raw) []byte {

@@ -95,7 +95,11 @@ func (s *source) start(ev sse.Event) error {
 // count gives the Builder what the meter knows; usage has what only the hub wants.
 func (s *source) count(usage rawjson.Value, final bool) {
 	u := s.b.Usage(final)
-	u.Tokens = s.meter.Tokens.Add(s.meter.comp)
+	guess := u.Input
+	u.Tokens, u.Terms, u.Partial = s.meter.Tokens.Add(s.meter.comp), s.meter.Terms, s.meter.partial()
+	if !s.meter.told && u.TotalInput() == 0 {
+		u.Input = guess
+	}
 	if usage.Kind() != rawjson.Object {
 		return
 	}
@@ -140,6 +144,10 @@ func stop(b *translator.Builder, reason, sequence rawjson.Value) {
 
 // delta takes a content_block_delta. Nearly all events are one.
 func (s *source) delta(data []byte) error {
+	if s.meter.final {
+		s.meter.final = false
+		s.b.More()
+	}
 	if n := len(data) - len(s.before) - len(s.after); n >= 2 && len(s.before) > 0 && bytes.HasPrefix(data, s.before) && bytes.HasSuffix(data, s.after) {
 		text := data[len(s.before) : len(s.before)+n]
 		if text[0] == '"' && rawjson.Valid(text) == nil {

@@ -253,7 +253,7 @@ func TestSink(t *testing.T) {
 	wantStart := ev(`{"type":"message_start","message":{"id":"msg_req1","type":"message","role":"assistant","model":"alias \"x\"","content":[],"stop_reason":null,"stop_sequence":null,"usage":` +
 		`{"input_tokens":10,"cache_creation_input_tokens":7,"cache_read_input_tokens":5,"output_tokens":1,"cache_creation":{"ephemeral_5m_input_tokens":3,"ephemeral_1h_input_tokens":4},"service_tier":"priority"}}}`)
 	wantEnd := ev(`{"type":"content_block_stop","index":6}`) +
-		ev(`{"type":"message_delta","delta":{"stop_reason":"tool_use","stop_sequence":null},"usage":{"input_tokens":10,"cache_creation_input_tokens":7,"cache_read_input_tokens":5,"output_tokens":42,"output_tokens_details":{"thinking_tokens":6}}}`) +
+		ev(`{"type":"message_delta","delta":{"stop_reason":"tool_use","stop_sequence":null},"usage":{"input_tokens":10,"cache_creation_input_tokens":7,"cache_read_input_tokens":5,"output_tokens":42,"output_tokens_details":{"thinking_tokens":6},"cache_creation":{"ephemeral_5m_input_tokens":3,"ephemeral_1h_input_tokens":4}}}`) +
 		ev(`{"type":"message_stop"}`)
 	if got := out.String(); !strings.HasPrefix(got, wantStart) || !strings.HasSuffix(got, wantEnd) {
 		t.Errorf("got %s", got)

@@ -29,6 +29,9 @@ func (t *tap) End() []byte { return nil }
 // Tokens implements translator.Stream.
 func (t *tap) Tokens() (core.Tokens, bool) { return t.meter.Result() }
 
+// Terms implements translator.Stream.
+func (t *tap) Terms() translator.Terms { return t.meter.Terms }
+
 // Fail implements translator.Stream.
 func (t *tap) Fail(e *translator.Error) []byte {
 	return Codec{}.AppendErrorEvent(nil, e, translator.ReplyOptions{ID: t.o.ID, Created: t.o.Created})
@@ -139,13 +142,13 @@ func (t *tap) inspect(batch []byte) {
 var errNoObject = errors.New("the answer is not a JSON object")
 
 // PassReply implements translator.Passer. Any JSON object passes that is not an error.
-func (Codec) PassReply(body []byte, o translator.TapOptions) ([]byte, core.Tokens, bool, error) {
+func (Codec) PassReply(body []byte, o translator.TapOptions) ([]byte, translator.Usage, bool, error) {
 	var v [2]rawjson.Value
 	if rawjson.Scan(body, []string{"type", "model"}, v[:]) != nil {
-		return nil, core.Tokens{}, false, errNoObject
+		return nil, translator.Usage{}, false, errNoObject
 	}
 	if v[0].TextEquals("error") {
-		return nil, core.Tokens{}, false, streamError(body)
+		return nil, translator.Usage{}, false, streamError(body)
 	}
 	var m Meter
 	m.Message(body)
@@ -153,5 +156,5 @@ func (Codec) PassReply(body []byte, o translator.TapOptions) ([]byte, core.Token
 	if o.Model != "" && v[1].Kind() == rawjson.String {
 		body = rawjson.Splice(nil, body, v[1], rawjson.AppendString(nil, o.Model))
 	}
-	return body, tokens, estimated, nil
+	return body, translator.Usage{Tokens: tokens, Terms: m.Terms}, estimated, nil
 }

@@ -102,7 +102,7 @@ func TestTap_Status(t *testing.T) {
 
 func TestPassReply(t *testing.T) {
 	out, tokens, estimated, err := codec.PassReply([]byte(richReply), translator.TapOptions{})
-	if err != nil || string(out) != richReply || tokens != richTokens || estimated {
+	if err != nil || string(out) != richReply || tokens.Tokens != richTokens || estimated {
 		t.Errorf("%v %+v %v\n%s", err, tokens, estimated, out)
 	}
 	out, _, _, err = codec.PassReply([]byte(richReply), translator.TapOptions{Model: "x\""})

@@ -4,6 +4,7 @@ import (
 	"sluice/shared/core"
 	"sluice/shared/rawjson"
 	"sluice/shared/sse"
+	"sluice/shared/translator"
 )
 
 // Meter adds up what one answer used, from the events that say so. The zero value is ready.
@@ -12,9 +13,12 @@ import (
 // where present. Compaction is billed beside the totals, in usage.iterations.
 type Meter struct {
 	Tokens core.Tokens
+	Terms  translator.Terms
 	Model  string // as the upstream named it
 	ID     string // of the message
-	final  bool   // a message_delta with usage, or a whole message, was seen
+	final  bool   // a message_delta with usage, or a whole message, was seen, and no content after it
+	told   bool   // the input was
+	absurd bool   // a count was that no answer has
 	delta  int64  // bytes of deltas, for an estimate when the end is missing
 	comp   core.Tokens
 }
@@ -31,6 +35,7 @@ func (m *Meter) Event(kind EventKind, ev sse.Event) {
 	case EventContent, EventEmpty, EventBlockStart:
 		if n := len(ev.Data) - envelope; n > 0 {
 			m.delta += int64(n)
+			m.final = false
 		}
 	case EventStart:
 		msg, err := rawjson.Find(ev.Data, "message")
@@ -47,6 +52,7 @@ func (m *Meter) Event(kind EventKind, ev sse.Event) {
 
 // Delta takes a content_block_delta of n bytes, all its lines included.
 func (m *Meter) Delta(n int) {
+	m.final = false
 	if n -= envelope + deltaLines; n > 0 {
 		m.delta += int64(n)
 	}
@@ -72,30 +78,65 @@ func (m *Meter) message(obj []byte) bool {
 
 // usage merges one usage object; false when it has no output count.
 func (m *Meter) usage(u []byte) bool {
-	var v [6]rawjson.Value
-	if rawjson.Scan(u, []string{"input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation", "output_tokens", "iterations"}, v[:]) != nil {
+	var v [9]rawjson.Value
+	if rawjson.Scan(u, []string{"input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation", "output_tokens", "iterations",
+		"speed", "inference_geo", "server_tool_use"}, v[:]) != nil {
 		return false
 	}
+	m.terms(v[6], v[7], v[8])
 	t := &m.Tokens
-	set(&t.Input, v[0])
-	set(&t.CacheRead, v[1])
-	if v[3].Kind() == rawjson.Object {
-		var c [2]rawjson.Value
-		if rawjson.Scan(v[3].Raw(), []string{"ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"}, c[:]) == nil {
-			set(&t.CacheWrite5m, c[0])
-			set(&t.CacheWrite1h, c[1])
-		}
-	}
-	if total := int64(0); set(&total, v[2]) && total != t.CacheWrite5m+t.CacheWrite1h {
-		// the split is missing or older than the total: what is not known to be 1-hour counts as 5-minute
-		t.CacheWrite1h = min(t.CacheWrite1h, total)
-		t.CacheWrite5m = total - t.CacheWrite1h
-	}
-	ok := set(&t.Output, v[4])
+	m.told = m.count(&t.Input, v[0]) || m.told
+	m.count(&t.CacheRead, v[1])
+	m.writes(t, v[2], v[3])
+	ok := m.count(&t.Output, v[4])
 	if v[5].Kind() == rawjson.Array {
 		m.iterations(v[5].Raw())
 	}
 	return ok
+}
+
+// writes takes the tokens written to caches: their total, and how they split.
+func (m *Meter) writes(t *core.Tokens, all, split rawjson.Value) {
+	if split.Kind() == rawjson.Object {
+		var c [2]rawjson.Value
+		if rawjson.Scan(split.Raw(), []string{"ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"}, c[:]) == nil {
+			m.count(&t.CacheWrite5m, c[0])
+			m.count(&t.CacheWrite1h, c[1])
+		}
+	}
+	if total := int64(0); m.count(&total, all) && total != t.CacheWrite5m+t.CacheWrite1h {
+		// the split is missing or older than the total: what is not known to be 1-hour counts as 5-minute
+		t.CacheWrite1h = min(t.CacheWrite1h, total)
+		t.CacheWrite5m = total - t.CacheWrite1h
+	}
+}
+
+// maxGeo bounds the name of a place.
+const maxGeo = 32
+
+// terms takes what of a usage object the price depends on. The final counts of a stream leave out speed and place, which
+// then stay as message_start has them, and have the searches.
+func (m *Meter) terms(speed, geo, tools rawjson.Value) {
+	t := &m.Terms
+	if speed.Kind() == rawjson.String {
+		t.Fast = speed.TextEquals("fast")
+	}
+	switch {
+	case geo.Kind() != rawjson.String:
+	case geo.TextEquals("global"), geo.TextEquals("not_available"):
+		t.Geo = ""
+	case geo.TextEquals("us"): // the one that costs more, without making a string of it
+		t.Geo = "us"
+	default:
+		if s, ok := geo.Text(); ok && len(s) <= maxGeo {
+			t.Geo = s
+		}
+	}
+	if tools.Kind() == rawjson.Object {
+		if n, err := rawjson.Find(tools.Raw(), "web_search_requests"); err == nil {
+			set(&t.Searches, n)
+		}
+	}
 }
 
 // iterations replaces the compaction tokens, which the totals leave out.
@@ -105,15 +146,15 @@ func (m *Meter) iterations(list []byte) {
 		if e.Kind() != rawjson.Object {
 			return true
 		}
-		var v [5]rawjson.Value
-		if rawjson.Scan(e.Raw(), []string{"type", "input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"}, v[:]) != nil || !v[0].TextEquals("compaction") {
+		var v [6]rawjson.Value
+		if rawjson.Scan(e.Raw(), []string{"type", "input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation"}, v[:]) != nil || !v[0].TextEquals("compaction") {
 			return true
 		}
 		var t core.Tokens
-		set(&t.Input, v[1])
-		set(&t.Output, v[2])
-		set(&t.CacheRead, v[3])
-		set(&t.CacheWrite5m, v[4])
+		m.count(&t.Input, v[1])
+		m.count(&t.Output, v[2])
+		m.count(&t.CacheRead, v[3])
+		m.writes(&t, v[4], v[5])
 		m.comp = m.comp.Add(t)
 		return true
 	})
@@ -132,12 +173,22 @@ func set(dst *int64, v rawjson.Value) bool {
 	return true
 }
 
-// Result returns the tokens, and whether they are an estimate: when the final counts never came, the output is at least
-// a quarter of the bytes of content that passed.
+// count is set, and notes a count that is there and cannot be.
+func (m *Meter) count(dst *int64, v rawjson.Value) bool {
+	ok := set(dst, v)
+	m.absurd = m.absurd || !ok && v.Kind() > rawjson.Null
+	return ok
+}
+
+// partial reports whether final counts are not all that the upstream should have told.
+func (m *Meter) partial() bool { return m.absurd || !m.told }
+
+// Result returns the tokens, and whether they are an estimate, or have one in them: when the final counts never came, the
+// output is at least a quarter of the bytes of content that passed. An input that never came is 0.
 func (m *Meter) Result() (t core.Tokens, estimated bool) {
 	t = m.Tokens.Add(m.comp)
 	if m.final {
-		return t, false
+		return t, m.partial()
 	}
 	t.Output = max(t.Output, (m.delta+3)/4)
 	return t, true

@@ -83,6 +83,7 @@ type source struct {
 	calls   []toolCall
 	refused bool // the model refused in words
 	reason  bool // a finish_reason came
+	counted bool // there is an output count
 	held    int  // bytes of calls without a name so far
 	open    int  // the key, from 1, of the custom call whose text may go on; 0: none
 
@@ -208,7 +209,9 @@ func (s *source) start(c *chunk) {
 func (s *source) usage(c *chunk, last bool) {
 	if u := s.b.Usage(false); readUsage(c.usage, u) {
 		s.b.Usage(last)
+		s.counted = s.counted || u.Output > 0
 		u.Tier, _ = c.tier.Text()
+		u.Priority = u.Tier == translator.PriorityTier
 	}
 }
 
@@ -359,6 +362,7 @@ func (s *source) done() error {
 			return errNoName
 		}
 	}
+	s.b.Usage(s.counted) // nothing more is coming, whatever stood beside the last count
 	s.b.End()
 	return nil
 }

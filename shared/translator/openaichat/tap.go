@@ -48,8 +48,11 @@ func (t *tap) Tokens() (core.Tokens, bool) {
 	if !t.sized {
 		tokens.Output = max(tokens.Output, (t.bytes+3)/4)
 	}
-	return tokens, !t.sized
+	return tokens, !t.sized || t.usage.Partial
 }
+
+// Terms implements translator.Stream.
+func (t *tap) Terms() translator.Terms { return t.usage.Terms }
 
 // Batch implements translator.Stream.
 func (t *tap) Batch(batch []byte) []byte {
@@ -167,6 +170,7 @@ func (t *tap) look(c *chunk, size int) {
 		})
 	}
 	if set(c.usage) && readUsage(c.usage, &t.usage) {
+		t.usage.Priority = c.tier.TextEquals(translator.PriorityTier)
 		t.counted = t.counted || t.usage.Output > 0
 		t.sized = t.sized || t.finished || !choices
 	}
@@ -246,10 +250,10 @@ func cutMember(dst, doc []byte, name string) []byte {
 }
 
 // PassReply implements translator.Passer. A usage that is missing is estimated from the size of the choices.
-func (Codec) PassReply(body []byte, o translator.TapOptions) ([]byte, core.Tokens, bool, error) {
+func (Codec) PassReply(body []byte, o translator.TapOptions) ([]byte, translator.Usage, bool, error) {
 	c, first, err := readAnswer(body)
 	if err != nil {
-		return nil, core.Tokens{}, false, err
+		return nil, translator.Usage{}, false, err
 	}
 	var u translator.Usage
 	sized := set(c.usage) && readUsage(c.usage, &u)
@@ -259,5 +263,6 @@ func (Codec) PassReply(body []byte, o translator.TapOptions) ([]byte, core.Token
 	if o.Model != "" && c.model.Kind() == rawjson.String && !c.model.TextEquals(o.Model) {
 		body = rawjson.Splice(make([]byte, 0, len(body)+len(o.Model)), body, c.model, translator.Quote(o.Model))
 	}
-	return body, u.Tokens, !sized, nil
+	u.Priority = c.tier.TextEquals(translator.PriorityTier)
+	return body, u, !sized || u.Partial, nil
 }

@@ -16,22 +16,27 @@ var (
 )
 
 // readUsage reads a usage object into u; false when it has no output count. prompt_tokens include what was read from a
-// cache and written to one, which the hub counts apart.
+// cache and written to one, which the hub counts apart: never more than they are.
 func readUsage(v rawjson.Value, u *translator.Usage) bool {
 	var f [4]rawjson.Value
 	if v.Kind() != rawjson.Object || rawjson.Scan(v.Raw(), usageFields, f[:]) != nil {
 		return false
 	}
 	var total, read, write int64
+	u.Partial = false
 	if f[2].Kind() == rawjson.Object {
 		var d [2]rawjson.Value
 		if rawjson.Scan(f[2].Raw(), inputDetails, d[:]) == nil {
-			count(&read, d[0])
-			count(&write, d[1])
+			u.Partial = !count(&read, d[0]) && set(d[0]) || !count(&write, d[1]) && set(d[1])
 		}
 	}
 	if count(&total, f[0]) {
-		u.Input, u.CacheRead, u.CacheWrite5m = max(0, total-read-write), read, write
+		u.Partial = u.Partial || read+write > total
+		u.CacheRead = min(read, total)
+		u.CacheWrite5m = min(write, total-u.CacheRead)
+		u.Input = total - u.CacheRead - u.CacheWrite5m
+	} else {
+		u.Partial = true
 	}
 	if f[3].Kind() == rawjson.Object {
 		var d [1]rawjson.Value

@@ -128,7 +128,7 @@ func outcome(stop translator.StopReason, refused bool) (status, reason string) {
 }
 
 // readUsage reads the API's counts, in which the input includes what caches have of it. Counts that no upstream can mean
-// are left out; ok is false without an output count.
+// are left out, and told by Partial; ok is false without an output count.
 func readUsage(u *translator.Usage, obj []byte) (ok bool) {
 	var v [4]rawjson.Value
 	if rawjson.Scan(obj, []string{"input_tokens", "input_tokens_details", "output_tokens", "output_tokens_details"}, v[:]) != nil {
@@ -138,11 +138,16 @@ func readUsage(u *translator.Usage, obj []byte) (ok bool) {
 	if v[1].Kind() == rawjson.Object && rawjson.Scan(v[1].Raw(), []string{"cached_tokens", "cache_write_tokens"}, in[:]) != nil {
 		in = [2]rawjson.Value{}
 	}
+	read, sane := count(in[0])
+	write, saneToo := count(in[1])
+	u.Partial = !sane && given(in[0]) || !saneToo && given(in[1])
 	if n, ok := count(v[0]); ok {
-		read, _ := count(in[0])
-		write, _ := count(in[1])
-		u.CacheRead, u.CacheWrite5m = min(read, n), min(write, n)
-		u.Input = max(0, n-read-write)
+		u.Partial = u.Partial || read+write > n
+		u.CacheRead = min(read, n)
+		u.CacheWrite5m = min(write, n-u.CacheRead)
+		u.Input = n - u.CacheRead - u.CacheWrite5m
+	} else {
+		u.Partial = true
 	}
 	if v[3].Kind() == rawjson.Object {
 		if r, err := rawjson.Find(v[3].Raw(), "reasoning_tokens"); err == nil {

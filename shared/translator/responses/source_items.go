@@ -229,6 +229,7 @@ func (s *source) end(obj []byte, status string) error {
 			s.b.Usage(true)
 		}
 		u.Tier = text(v[rTier])
+		u.Priority = u.Tier == translator.PriorityTier
 	}
 	if status == statusFailed || status == statusCancelled {
 		s.b.Fail(failedError(obj, status))

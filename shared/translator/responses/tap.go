@@ -47,11 +47,14 @@ func (t *tap) End() []byte { return nil }
 func (t *tap) Tokens() (core.Tokens, bool) {
 	tokens := t.usage.Tokens
 	if t.final {
-		return tokens, false
+		return tokens, t.usage.Partial
 	}
 	tokens.Output = max(tokens.Output, (t.bytes+3)/4)
 	return tokens, true
 }
+
+// Terms implements translator.Stream.
+func (t *tap) Terms() translator.Terms { return t.usage.Terms }
 
 // Batch implements translator.Stream. An error that comes in place of an answer is not passed on: another node may
 // answer. Nothing is after the terminal event.
@@ -201,6 +204,9 @@ func (t *tap) terminal(name string, response []byte) {
 	if u, err := rawjson.Find(response, "usage"); err == nil && u.Kind() == rawjson.Object {
 		t.final = readUsage(&t.usage, u.Raw())
 	}
+	if tier, err := rawjson.Find(response, "service_tier"); err == nil {
+		t.usage.Priority = tier.TextEquals(translator.PriorityTier)
+	}
 	if name == evFailed || name == evCancelled {
 		t.fail(failedError(response, strings.TrimPrefix(name, "response.")))
 		return
@@ -222,28 +228,29 @@ func appendReplaced(dst []byte, ev sse.Event, place int, name rawjson.Value, mod
 }
 
 // PassReply implements translator.Passer. An answer that is still to come, as one in the background, passes, too.
-func (Codec) PassReply(body []byte, o translator.TapOptions) (out []byte, tokens core.Tokens, estimated bool, err error) {
-	var v [5]rawjson.Value
-	if rawjson.Scan(body, []string{"object", "status", "output", "model", "usage"}, v[:]) != nil {
-		return nil, tokens, false, errNoOutput
+func (Codec) PassReply(body []byte, o translator.TapOptions) (out []byte, u translator.Usage, estimated bool, err error) {
+	var v [6]rawjson.Value
+	if rawjson.Scan(body, []string{"object", "status", "output", "model", "usage", "service_tier"}, v[:]) != nil {
+		return nil, u, false, errNoOutput
 	}
 	status := text(v[1])
 	if bad, err := rawjson.Find(body, "error"); err == nil && bad.Kind() == rawjson.Object && v[2].Kind() != rawjson.Array {
-		return nil, tokens, false, streamError(bad.Raw())
+		return nil, u, false, streamError(bad.Raw())
 	}
 	if v[2].Kind() != rawjson.Array && !v[0].TextEquals("response") {
-		return nil, tokens, false, errNoOutput
+		return nil, u, false, errNoOutput
 	}
-	var u translator.Usage
+	u.Priority = v[5].TextEquals(translator.PriorityTier)
 	estimated = v[4].Kind() != rawjson.Object || !readUsage(&u, v[4].Raw())
 	if estimated {
 		u.Output = max(u.Output, int64(len(v[2].Raw())+3)/4)
 	}
+	estimated = estimated || u.Partial
 	if status == statusFailed || status == statusCancelled {
-		return nil, u.Tokens, estimated, failedError(body, status)
+		return nil, u, estimated, failedError(body, status)
 	}
 	if o.Model == "" || v[3].Kind() != rawjson.String {
-		return body, u.Tokens, estimated, nil
+		return body, u, estimated, nil
 	}
-	return rawjson.Splice(nil, body, v[3], appendString(nil, o.Model)), u.Tokens, estimated, nil
+	return rawjson.Splice(nil, body, v[3], appendString(nil, o.Model)), u, estimated, nil
 }

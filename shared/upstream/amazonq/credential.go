@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"sluice/shared/core"
+	"sluice/shared/upstream"
 )
 
 const (
@@ -89,7 +90,7 @@ func (c Credential) check() error {
 	case c.ClientSecret == "":
 		return errors.New("client_secret is missing from the credential")
 	}
-	if c.Region != "" && !ValidRegion(c.Region) {
+	if c.Region != "" && !upstream.ValidRegion(c.Region) {
 		return errors.New("region of the credential is not the name of a region, such as us-east-1")
 	}
 	return nil

@@ -58,7 +58,7 @@ func nodeRegion(n *core.Node) (string, error) {
 	if region == "" {
 		region = profileRegion(n.Profile)
 	}
-	if region != "" && !ValidRegion(region) {
+	if region != "" && !upstream.ValidRegion(region) {
 		return "", misconfigured("the region of the node or of its profile ARN is not the name of a region; correct it")
 	}
 	return region, nil
@@ -78,39 +78,11 @@ func profileRegion(profile string) string {
 
 func isARN(s string) bool { return strings.HasPrefix(s, "arn:") && len(s) <= 950 }
 
-// ValidRegion reports whether s has the form of a region's name, such as us-east-1 or us-gov-west-1. Regions become part of
-// host names: nothing else may pass.
-func ValidRegion(s string) bool {
-	parts := strings.Split(s, "-")
-	if len(s) > 32 || len(parts) < 3 || len(parts) > 4 {
-		return false
-	}
-	last := len(parts) - 1
-	for i, p := range parts {
-		switch {
-		case i == last && (len(p) == 0 || len(p) > 2 || !within(p, '0', '9')):
-			return false
-		case i < last && (len(p) < 2 || !within(p, 'a', 'z')):
-			return false
-		}
-	}
-	return true
-}
-
-func within(s string, lo, hi byte) bool {
-	for i := range len(s) {
-		if s[i] < lo || s[i] > hi {
-			return false
-		}
-	}
-	return true
-}
-
 // regionOf reads the region out of AWS's own host with the prefix.
 func regionOf(u url.URL, prefix string) (string, bool) {
 	rest, ok := strings.CutPrefix(strings.ToLower(u.Hostname()), prefix)
 	region, own := strings.CutSuffix(rest, ".amazonaws.com")
-	return region, ok && own && ValidRegion(region)
+	return region, ok && own && upstream.ValidRegion(region)
 }
 
 // parseEndpoint reads an http or https address. The protocol posts to its root; a path in it is kept for relays.

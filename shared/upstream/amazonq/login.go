@@ -173,7 +173,7 @@ func (l *Login) call(ctx context.Context, region string, tries int, f func(conte
 
 // service is the address of the region's token service and the way there.
 func (l *Login) service(region string) (string, http.RoundTripper, error) {
-	if region != "" && !ValidRegion(region) {
+	if region != "" && !upstream.ValidRegion(region) {
 		return "", nil, misconfigured("the region of the login is not the name of a region, such as us-east-1")
 	}
 	if raw := l.o.TokenEndpoint; raw != "" {

@@ -48,7 +48,10 @@ type settings struct {
 	noStart     bool
 	interleave  bool
 	percent     float64 // of contextUsageEvent; 0: none
-	status      int     // of Raw
+	cutBytes    bool
+	cutAt       int // bytes of the stream, if cutBytes
+	cutEnd      End
+	status      int // of Raw
 	fault       fault
 	chunks      [][]byte
 	rawHeader   http.Header
@@ -225,6 +228,12 @@ func (b Behaviour) Cut(at Point, end End) Behaviour {
 	return b.do(action{at: at, kind: opCut, end: end})
 }
 
+// CutBytes ends a stream after n bytes of its body, wherever in an event that is.
+// It does nothing in an answer that is not streamed, or is shorter.
+func (b Behaviour) CutBytes(n int, end End) Behaviour {
+	return b.with(func(s *settings) { s.cutBytes, s.cutAt, s.cutEnd = true, max(n, 0), end })
+}
+
 // CutInside is [Behaviour.Cut] after half of the event that follows the point.
 func (b Behaviour) CutInside(at Point, end End) Behaviour {
 	return b.do(action{at: at, kind: opCut, end: end, inside: true})
@@ -232,7 +241,7 @@ func (b Behaviour) CutInside(at Point, end End) Behaviour {
 
 // ErrorAt sends an error event at the point of a stream and ends it properly,
 // as the API does when it fails after status 200: in Responses response.failed,
-// with the type for its code, of [AmazonQ] an exception frame. Before the
+// with the type for its code, of [AmazonQ] and [Bedrock] an exception frame. Before the
 // headers, and in an answer that is not streamed, it is an error of the status
 // that belongs to the type.
 func (b Behaviour) ErrorAt(at Point, errType, message string) Behaviour {

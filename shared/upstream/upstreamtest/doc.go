@@ -1,5 +1,5 @@
 // Package upstreamtest has fakes of the Anthropic and the OpenAI API, of Amazon
-// Q and of AWS's token service, for tests and benchmarks. They speak the protocols exactly enough for the official
+// Bedrock, of Amazon Q and of AWS's token service, for tests and benchmarks. They speak the protocols exactly enough for the official
 // SDKs, record what they receive, and can be scripted to fail in every way a
 // real upstream fails.
 //

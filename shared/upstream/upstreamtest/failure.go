@@ -57,7 +57,7 @@ func ofFault(f fault) Behaviour {
 
 // ErrorType sets the error type of a [Status]. For [OpenAI] it may also be a
 // code such as insufficient_quota, whose type and usual message it implies, for
-// [AmazonQ] the name of a shape such as ThrottlingException.
+// [AmazonQ] and [Bedrock] the name of a shape such as ThrottlingException.
 func (b Behaviour) ErrorType(errType string) Behaviour {
 	return b.with(func(s *settings) { s.fault.errType = errType })
 }
@@ -84,8 +84,8 @@ func RateLimited(wait time.Duration) Behaviour {
 	return b
 }
 
-// Overloaded is Anthropic's 529, OpenAI's 503, and Amazon Q's 500 about high
-// load.
+// Overloaded is Anthropic's 529, OpenAI's and Bedrock's 503, and Amazon Q's 500
+// about high load.
 func Overloaded() Behaviour { return ofFault(fault{status: StatusOverloaded, overload: true}) }
 
 // PromptTooLong is the 400 whose wording makes clients compact their history.

@@ -68,6 +68,8 @@ func (s *spec) compile(v variant) *plan {
 		b.chunks()
 	case kindReply:
 		switch {
+		case v >= variantMessages:
+			s.compileBedrock(p, &b, v)
 		case v == variantAmazonQ:
 			s.compileAmazonQ(&b)
 		case v >= variantResponses:
@@ -146,7 +148,8 @@ type builder struct {
 	done   bool                  // the answer is cut: nothing follows
 	inside *action               // the next event is to be cut
 	broken func(f *fault) string // the event of an error; nil: Anthropic's
-	frame  func(f *fault) []byte // of Amazon Q, instead of broken: the exception's frame
+	frame  func(f *fault) []byte // of Amazon Q and Bedrock, instead of broken: the exception's frame
+	wrap   func(b []byte) []byte // of Bedrock: what an event in text becomes
 	seen   int                   // deltas so far, in the OpenAI forms
 }
 
@@ -266,7 +269,10 @@ func (b *builder) piece(event string) {
 }
 
 func (b *builder) write(event []byte) {
-	if b.s.crlf {
+	switch {
+	case b.wrap != nil:
+		event = b.wrap(event)
+	case b.s.crlf:
 		event = toCRLF(event)
 	}
 	b.event(op{kind: opWrite, data: event})

@@ -19,6 +19,8 @@ type exchange struct {
 	fields   fields
 	openai   openAIFields
 	amazonq  amazonQFields
+	bedrock  bedrockRoute
+	media    []string      // content type of a success, over the API's; nil: that
 	token    []byte        // of OIDC, the answer
 	head     [slots][]byte // what a rendered answer has of the request
 	tooLarge bool          // the body is over the limit and was not kept
@@ -26,6 +28,7 @@ type exchange struct {
 	buf      []byte        // scratch
 	pending  []byte        // events held back for one write
 	held     int
+	sent     int  // bytes of a stream that is to be cut
 	left     bool // the client left before the answer ended
 }
 
@@ -76,6 +79,9 @@ func (x *exchange) resolve(b Behaviour) *spec {
 func (x *exchange) stream(s *spec, p *plan) {
 	h := x.w.Header()
 	h["Content-Type"] = x.f.eventStream
+	if x.media != nil {
+		h["Content-Type"] = x.media
+	}
 	h["Cache-Control"] = x.f.noCache
 	x.f.api.setLimits(h)
 	x.setHeaders(s)
@@ -89,6 +95,9 @@ func (x *exchange) stream(s *spec, p *plan) {
 func (x *exchange) whole(s *spec, p *plan) {
 	h := x.w.Header()
 	h["Content-Type"] = x.f.json
+	if x.media != nil {
+		h["Content-Type"] = x.media
+	}
 	x.f.api.setLimits(h)
 	body := x.f.api.body(x, p)
 	x.buf = body
@@ -219,6 +228,16 @@ func (x *exchange) release(s *spec) bool {
 }
 
 func (x *exchange) frame(s *spec, data []byte) bool {
+	if s.cutBytes {
+		left := s.cutAt - x.sent
+		if len(data) >= left {
+			if x.send(data[:left]) && x.flush() && s.cutEnd != EndClean {
+				x.hangUp(s.cutEnd)
+			}
+			return false
+		}
+		x.sent += len(data)
+	}
 	if s.split > 0 {
 		for len(data) > s.split {
 			if !x.send(data[:s.split]) || !x.flush() {

@@ -51,10 +51,10 @@ func (r Request) Target() string {
 	return target[strings.LastIndexByte(target, '.')+1:]
 }
 
-// Stream tells whether the body asks for a stream.
+// Stream tells whether the body asks for a stream or, for [Bedrock], the path.
 func (r Request) Stream() bool {
 	f, _ := scan(r.Body)
-	return string(f.stream) == "true"
+	return string(f.stream) == "true" || strings.HasSuffix(r.Path, "-stream")
 }
 
 // Credential is the value of x-api-key or, without it, of a bearer token or

@@ -62,9 +62,10 @@ type options struct {
 	validating bool
 	models     []string
 	batchPolls int
-	history    int // most messages of AmazonQ's history
-	inputLimit int // bytes of AmazonQ's bodies; 0: none
-	page       int // most results of AmazonQ's lists; 0: as asked
+	history    int      // most messages of AmazonQ's history
+	inputLimit int      // bytes of AmazonQ's bodies; 0: none
+	page       int      // most results of AmazonQ's and Bedrock's lists; 0: as asked
+	regions    []string // of Bedrock, the one of its URL first
 }
 
 // Option changes a fake before it starts.

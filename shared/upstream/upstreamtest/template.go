@@ -11,7 +11,10 @@ const (
 	variantChat      variant = 1 // plus 1 with usage, plus 2 with obfuscation
 	variantResponses variant = 5 // plus 1 with encrypted reasoning, plus 2 with obfuscation
 	variantAmazonQ   variant = 9
-	variants                 = 10
+	variantMessages  variant = 10 // of Bedrock, as the next two
+	variantInvoke    variant = 11
+	variantConverse  variant = 12
+	variants                 = 13
 )
 
 // The places in a rendered answer that differ for each request. They stand in

@@ -38,6 +38,18 @@ func NewAmazonQ(tb testing.TB, opts ...Option) *AmazonQ {
 	return q
 }
 
+// NewBedrock is [StartBedrock] for tests: it fails tb if it cannot start, and
+// closes the fake when tb ends.
+func NewBedrock(tb testing.TB, opts ...Option) *Bedrock {
+	tb.Helper()
+	k, err := StartBedrock(opts...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(k.Close)
+	return k
+}
+
 // NewOIDC is [StartOIDC] for tests: it fails tb if it cannot start, and closes
 // the fake when tb ends.
 func NewOIDC(tb testing.TB, opts ...Option) *OIDC {

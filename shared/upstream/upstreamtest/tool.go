@@ -34,12 +34,24 @@ func (r Request) HasTool(name string) bool {
 				Name string `json:"name"`
 			} `json:"function"`
 		} `json:"tools"`
+		Config struct { // of Converse
+			Tools []struct {
+				Spec struct {
+					Name string `json:"name"`
+				} `json:"toolSpec"`
+			} `json:"tools"`
+		} `json:"toolConfig"`
 	}
 	if q, ok := currentAmazonQ(r.Body); ok {
 		return slices.Contains(q.toolNames(), name)
 	}
 	if r.Decode(&body) != nil {
 		return false
+	}
+	for _, t := range body.Config.Tools {
+		if t.Spec.Name == name {
+			return true
+		}
 	}
 	for _, t := range body.Tools {
 		if t.Name == name || t.Function.Name == name {
@@ -83,13 +95,14 @@ func (r Request) HasToolResult() bool {
 			return true
 		}
 		var blocks []struct {
-			Type string `json:"type"`
+			Type   string          `json:"type"`
+			Result json.RawMessage `json:"toolResult"` // of Converse
 		}
 		if json.Unmarshal(m.Content, &blocks) != nil {
 			return false // a plain string
 		}
 		for _, b := range blocks {
-			if b.Type == "tool_result" {
+			if b.Type == "tool_result" || b.Result != nil {
 				return true
 			}
 		}

@@ -1,5 +1,6 @@
 // What the scripts with the AI SDK share.
 import * as ai from 'ai';
+import { createBedrockAnthropic } from '@ai-sdk/amazon-bedrock/anthropic';
 import { createAnthropic } from '@ai-sdk/anthropic';
 import { createOpenAI } from '@ai-sdk/openai';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
@@ -15,6 +16,7 @@ const providers = {
   chat: () => createOpenAI(options).chat(args.model),
   responses: () => createOpenAI(options).responses(args.model),
   anthropic: () => createAnthropic(options)(args.model),
+  bedrock: () => createBedrockAnthropic({ baseURL: process.env.BASE_URL + '/bedrock', apiKey: process.env.API_KEY, region: 'us-east-1' })(args.model),
   compatible: () =>
     createOpenAICompatible({ ...options, name: 'gateway', includeUsage: true, supportsStructuredOutputs: true })(args.model),
 };

@@ -16,7 +16,7 @@ func TestStageInLinks(t *testing.T) {
 	for stage, prefix := range map[string]string{"prod": "/prod", "": ""} {
 		h := f.door(t, &front.Door{Type: front.RESTBuffered, Stage: stage})
 		r, err := scenario.Do(t, h, "GET", prefix+"/login", nil, http.Header{"Accept": {"text/html"}})
-		if err != nil || r.Status != 200 || !strings.Contains(string(r.Body), `action="`+prefix+`/login"`) {
+		if err != nil || r.Status != 200 || !strings.Contains(string(r.Body), `action="`+prefix+`/login?do=login"`) || !strings.Contains(string(r.Body), `src="`+prefix+`/admin/assets/`) {
 			t.Errorf("the form under %q: %v %+v", prefix, err, r)
 		}
 	}

@@ -104,6 +104,7 @@ func TestD9_EventByEvent(t *testing.T) {
 				t.Errorf("settled: %+v", recs)
 			}
 		}
+		f.logged(t, `"CloudWatchMetrics"`, `"Namespace":"Sluice"`, "anthropic")
 	})
 }
 

@@ -51,7 +51,7 @@ func copyOf(t *testing.T, root string) string {
 			t.Fatal(err)
 		}
 	}
-	for _, f := range []string{"go.mod", "go.sum", "Makefile"} {
+	for _, f := range []string{"go.mod", "go.sum", "Makefile", "changelog.go", "CHANGELOG.md"} {
 		b, err := os.ReadFile(filepath.Join(root, f))
 		if err == nil {
 			err = os.WriteFile(filepath.Join(dir, f), b, 0o600)
@@ -67,7 +67,7 @@ func copyOf(t *testing.T, root string) string {
 func build(t *testing.T, root, arch, name string) (bin, zip []byte) {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "dist")
-	cmd := exec.Command("make", "--no-print-directory", "dist/"+name+"-"+arch+".zip", "ARCH="+arch, "FUNCTION="+name, "VERSION=v0.0.0-test", "DIST="+out)
+	cmd := exec.Command("make", "--no-print-directory", "dist/"+name+"-"+arch+".zip", "ARCH="+arch, "FUNCTION="+name, "VERSION=v0.0.0-test", "COMMIT=0123456", "BUILT=2026-01-02T03:04:05Z", "DIST="+out)
 	cmd.Dir = root
 	if b, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, b)

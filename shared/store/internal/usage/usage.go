@@ -3,7 +3,6 @@ package usage
 
 import (
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"strconv"
@@ -45,11 +44,13 @@ func Match(f *store.UsageFilter, r *core.Settlement) bool {
 		(f.Node == "" || f.Node == r.Node) &&
 		(f.Model == "" || f.Model == r.Model) &&
 		(f.Session == "" || f.Session == r.Session) &&
+		(f.Agent == "" || f.Agent == r.Agent) &&
+		!(f.Failed && r.Success()) &&
 		(f.From.IsZero() || r.EndedAt.UnixMicro() >= f.From.UnixMicro()) &&
 		(f.To.IsZero() || r.EndedAt.UnixMicro() < f.To.UnixMicro())
 }
 
-// One returns the sum over one record.
+// One returns the sum over one record, without its sketches.
 func One(r *core.Settlement) core.UsageSum {
 	s := core.UsageSum{
 		Requests: 1, Attempts: int64(r.Attempts), Tokens: r.Tokens, Bytes: r.Bytes,
@@ -84,6 +85,8 @@ func Add(s *core.UsageSum, o core.UsageSum) {
 	s.TotalMS += o.TotalMS
 	s.CostUSD += o.CostUSD
 	s.Unpriced += o.Unpriced
+	s.FirstByte.Merge(o.FirstByte)
+	s.Total.Merge(o.Total)
 }
 
 // Cursor is a place in the list of records: behind the one that ended at EndedUS under the request id. The zero Cursor
@@ -108,33 +111,20 @@ func (c Cursor) String() string {
 	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%08x.%s", crc32.ChecksumIEEE([]byte(text)), text))
 }
 
-// ErrCursor tells that a cursor was not made by String.
-var ErrCursor = errors.New("not a cursor of this list")
-
-// ParseCursor reads what String wrote; ErrCursor for anything else.
+// ParseCursor reads what String wrote; store.ErrCursor for anything else.
 func ParseCursor(s string) (Cursor, error) {
 	if s == "" {
 		return Cursor{}, nil
 	}
 	b, err := base64.RawURLEncoding.DecodeString(s)
 	if err != nil {
-		return Cursor{}, ErrCursor
+		return Cursor{}, store.ErrCursor
 	}
 	sum, text, ok := strings.Cut(string(b), ".")
 	us, id, ok2 := strings.Cut(text, ".")
 	n, err := strconv.ParseInt(us, 10, 64)
 	if !ok || !ok2 || err != nil || sum != fmt.Sprintf("%08x", crc32.ChecksumIEEE([]byte(text))) {
-		return Cursor{}, ErrCursor
+		return Cursor{}, store.ErrCursor
 	}
 	return Cursor{EndedUS: n, ID: id, Set: true}, nil
-}
-
-// Known reports whether a grouping is one of the contract's.
-func Known(by store.GroupBy) error {
-	switch by {
-	case store.GroupNone, store.GroupAccount, store.GroupKey, store.GroupNode, store.GroupModel, store.GroupHour:
-		return nil
-	default:
-		return fmt.Errorf("usage cannot be grouped by %q", by)
-	}
 }

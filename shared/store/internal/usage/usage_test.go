@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sluice/shared/core"
+	"sluice/shared/store"
 	"sluice/shared/store/internal/usage"
 )
 
@@ -17,7 +18,7 @@ func TestCursor(t *testing.T) {
 		t.Fatalf("%+v, %v; want %+v", got, err, want)
 	}
 	for _, bad := range []string{"x", "1", "not a cursor", want.String()[1:], want.String() + "AA", "MDAwMDAwMDAuMS5h"} {
-		if _, err := usage.ParseCursor(bad); !errors.Is(err, usage.ErrCursor) {
+		if _, err := usage.ParseCursor(bad); !errors.Is(err, store.ErrCursor) {
 			t.Errorf("%q: %v, want ErrCursor", bad, err)
 		}
 	}

@@ -15,9 +15,29 @@ import (
 
 // beforeCosts makes the schema that of version 3, whose sums had no costs. The statements are those of every database.
 var beforeCosts = [...]string{
+	"DROP TABLE sluice_days",
+	"ALTER TABLE sluice_sums DROP COLUMN first_sketch",
+	"ALTER TABLE sluice_sums DROP COLUMN total_sketch",
+	"ALTER TABLE sluice_records DROP COLUMN agent",
+	"ALTER TABLE sluice_records DROP COLUMN cost_usd",
+	"ALTER TABLE sluice_records DROP COLUMN unpriced",
+	"DELETE FROM sluice_marks WHERE name <> 'closed_hours'",
 	"ALTER TABLE sluice_sums DROP COLUMN cost_usd",
 	"ALTER TABLE sluice_sums DROP COLUMN unpriced",
 	"UPDATE sluice_schema SET version = 3, compatible = 1",
+}
+
+// undo makes the schema that of version 3.
+func undo(t *testing.T, look *sql.DB) {
+	t.Helper()
+	for _, q := range beforeCosts {
+		must(t, look, q)
+	}
+	for _, index := range []string{"key", "node", "session"} { // of which MySQL wants to know the table
+		if _, err := look.ExecContext(t.Context(), "DROP INDEX sluice_records_"+index); err != nil {
+			must(t, look, "DROP INDEX sluice_records_"+index+" ON sluice_records")
+		}
+	}
 }
 
 // sumsOfVersion3 is how a program of version 3 sums up an hour.
@@ -74,9 +94,7 @@ func Costs(t *testing.T, look *sql.DB, open func(tb testing.TB) store.Store) {
 		t.Fatal(err)
 	}
 
-	for _, q := range beforeCosts {
-		must(t, look, q)
-	}
+	undo(t, look)
 	// an hour whose records are gone
 	must(t, look, fmt.Sprintf("UPDATE sluice_sums SET account = 'gone', requests = 7 WHERE account = 'acme' AND hour_no = %d", hour))
 	must(t, look, fmt.Sprintf("DELETE FROM sluice_records WHERE hour_no = %d", hour))
@@ -89,6 +107,10 @@ func Costs(t *testing.T, look *sql.DB, open func(tb testing.TB) store.Store) {
 	}
 	st = open(t)
 	check("migrated")
+	hours, err := st.Sums(ctx, store.UsageFilter{Account: "acme"}, store.GroupHour)
+	if err != nil || len(hours) != 3 || hours[0].Requests != 10 || hours[0].Total.Count() != 0 || hours[1].Total.Count() != 10 {
+		t.Errorf("an hour without sketches, then one of records: %+v, %v", hours, err)
+	}
 	gone := func(when string) {
 		t.Helper()
 		sums, err := st.Sums(ctx, store.UsageFilter{Account: "gone"}, store.GroupModel)

@@ -144,9 +144,7 @@ func migrate(t *testing.T, b Backend, s *Server) {
 			must(t, db, "DROP TABLE sluice_inflight")
 			must(t, db, "DROP INDEX sluice_sums_hour ON sluice_sums")
 		} else {
-			for _, q := range beforeCosts {
-				must(t, db, q)
-			}
+			undo(t, db)
 			must(t, db, "UPDATE sluice_schema SET version = 2")
 			must(t, db, "DROP TABLE sluice_inflight")
 		}

@@ -1,0 +1,142 @@
+package adminui
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+func read(t *testing.T, pattern string) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s: %v", pattern, err)
+	}
+	out := map[string]string{}
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[f] = string(data)
+	}
+	return out
+}
+
+var (
+	keyIn    = regexp.MustCompile(`"([a-z][a-z0-9]*(?:\.[a-zA-Z0-9_%-]+)+)"`)
+	holes    = regexp.MustCompile(`\{\d\}`)
+	comments = regexp.MustCompile(`(?s)\{\{/\*.*?\*/\}\}`)
+	actions  = regexp.MustCompile(`(?s)\{\{.*?\}\}`)
+	tags     = regexp.MustCompile(`(?s)<[^>]*>`)
+	shown    = regexp.MustCompile(`(?:placeholder|title|alt|aria-label|value)="([^"]*)"`)
+)
+
+// prefixed reports whether a key of the catalogue has key after a prefix that code puts before it.
+func prefixed(catalogue map[string]string, key string) bool {
+	for k := range catalogue {
+		if strings.HasSuffix(k, "."+key) {
+			return true
+		}
+	}
+	return false
+}
+
+// actionNames are what the audit log calls something, and not shown as they are.
+var actionNames = []string{"login.ok", "login.failed", "settings.update"}
+
+// TestWords: each language has each key, with the same holes; every key that a page uses is there, and none is there in vain.
+func TestWords(t *testing.T) {
+	all := catalogues()
+	first := all[languages[0]]
+	used, pages := map[string]bool{}, map[string]bool{}
+	for key := range first {
+		page, _, _ := strings.Cut(key, ".")
+		pages[page] = true
+	}
+	var prefixes []string
+	for pattern, texts := range map[string]map[string]string{"templates": read(t, "templates/*.html"), "go": read(t, "*.go")} {
+		for file, text := range texts {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			for _, m := range keyIn.FindAllStringSubmatch(text, -1) {
+				key := m[1]
+				page, _, _ := strings.Cut(key, ".")
+				if before, _, ok := strings.Cut(key, "%"); ok {
+					prefixes = append(prefixes, before)
+					continue
+				}
+				if _, ok := first[key]; ok {
+					used[key] = true
+				} else if (pattern == "templates" || pages[page] && !prefixed(first, key) && !slices.Contains(actionNames, key)) && !strings.HasSuffix(key, ".html") && !strings.Contains(key, ".css") && !strings.Contains(key, ".js") && !strings.Contains(key, ".svg") {
+					t.Errorf("%s: no words for %q", file, key)
+				}
+			}
+		}
+	}
+	prefixes = append(prefixes, "done.") // named by Go code without it
+	for key := range first {
+		if !used[key] && !slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(key, p) }) {
+			t.Errorf("nothing uses %q", key)
+		}
+	}
+	for _, lang := range languages[1:] {
+		for key, text := range first {
+			other, ok := all[lang][key]
+			if !ok || other == "" {
+				t.Errorf("%s lacks %q", lang, key)
+				continue
+			}
+			a, b := holes.FindAllString(text, -1), holes.FindAllString(other, -1)
+			slices.Sort(a)
+			slices.Sort(b)
+			if !slices.Equal(slices.Compact(a), slices.Compact(b)) {
+				t.Errorf("%s: %q has other holes: %q, %q", lang, key, text, other)
+			}
+		}
+		for key := range all[lang] {
+			if _, ok := first[key]; !ok {
+				t.Errorf("%s alone has %q", lang, key)
+			}
+		}
+	}
+}
+
+// TestNoWordsInTemplates: what people read comes from the catalogue, also in attributes.
+func TestNoWordsInTemplates(t *testing.T) {
+	letters := func(s string) bool {
+		return strings.IndexFunc(strings.ReplaceAll(s, "Sluice", ""), unicode.IsLetter) >= 0
+	}
+	for file, text := range read(t, "templates/*.html") {
+		text = actions.ReplaceAllString(comments.ReplaceAllString(text, ""), "")
+		for _, m := range shown.FindAllStringSubmatch(text, -1) {
+			if letters(m[1]) && m[0][:5] != "value" {
+				t.Errorf("%s: %s", file, m[0])
+			}
+		}
+		for line := range strings.Lines(tags.ReplaceAllString(text, " ")) {
+			if letters(line) {
+				t.Errorf("%s: %q", file, strings.TrimSpace(line))
+			}
+		}
+	}
+}
+
+// FuzzLanguage: whatever a browser says, the language is one that there is.
+func FuzzLanguage(f *testing.F) {
+	for _, s := range []string{"", "zh", "zh-TW,zh;q=0.9,en;q=0.8", "de, fr", "en;q=NaN", "zh;q=1e999", ";;,,"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, accept string) {
+		r := requestOf("GET", "/admin")
+		r.Header.Set("Accept-Language", accept)
+		if l := language(r); !slices.Contains(languages[:], l) {
+			t.Errorf("%q", l)
+		}
+	})
+}

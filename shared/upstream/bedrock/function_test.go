@@ -1,0 +1,5 @@
+//go:build lambda.norpc
+
+package bedrock_test
+
+const hasProfiles = false
