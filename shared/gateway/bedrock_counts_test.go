@@ -87,7 +87,7 @@ func TestBudget_OfBedrock(t *testing.T) {
 		{"mantle", "messages", func(*core.Node) {}, regional},
 		{"the region's own profile", "invoke", func(*core.Node) {}, regional},
 		{"the global profile", "invoke", named("global.anthropic.claude-haiku-4-5-20251001-v1:0"), global},
-		{"one's own profile, which does not tell the model", "invoke", named("arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/a1b2c3"), global},
+		{"one's own profile, which does not tell the model", "invoke", named("arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/a1b2c3"), regional},
 		{"Claude Platform on AWS", "messages", func(n *core.Node) { n.BaseURL = "https://aws-external-anthropic.us-west-2.api.aws" }, global},
 	} {
 		synctest.Test(t, func(t *testing.T) {

@@ -327,3 +327,33 @@ func TestPrices_AreReadAfterTheAnswer(t *testing.T) {
 		})
 	}
 }
+
+// TestPrices_OfMappedBedrockNodes: a request costs what the model costs that the node was sent. What the client called it counts
+// only where the node was sent the ARN of a profile that does not tell its model: then at the rates of a region.
+func TestPrices_OfMappedBedrockNodes(t *testing.T) {
+	const app = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/opus55app001"
+	tokens := core.Tokens{Input: 1000, Output: 500, CacheWrite5m: 100}
+	for _, c := range []struct {
+		why, api, sent, asked string
+		priced                string // the model that it costs as; empty: none
+	}{
+		{"another maker's model under Claude's name", "converse", "us.amazon.nova-pro-v1:0", "claude-opus-5-5", "us.amazon.nova-pro-v1:0"},
+		{"a model without a price under the name of one with a price", "converse", "deepseek.v3-v1:0", "claude-opus-5-5", ""},
+		{"a profile that tells its model", "invoke", "global.anthropic.claude-opus-5-5", "claude-haiku-5-5", "global.anthropic.claude-opus-5-5"},
+		{"a profile that does not", "invoke", app, "claude-opus-5-5", "us.anthropic.claude-opus-5-5"},
+		{"such a profile under a name of one's own", "invoke", app, "our-best", ""},
+	} {
+		r := newBedrockRig(t, nil)
+		r.up.Default(upstreamtest.Reply(upstreamtest.Text("hi")).Usage(upstreamtest.Usage{Input: 1000, Output: 500, CacheWrite5m: 100}))
+		r.bedrock("b", c.api, modelMap(map[string]string{c.asked: c.sent}))
+		if got := r.do("POST", "/v1/messages", strings.Replace(plainBody, "claude-x", c.asked, 1)); got.status != 200 {
+			t.Errorf("%s: %d %s", c.why, got.status, got.body)
+			continue
+		}
+		rec := r.records()[0]
+		want, priced := pricing.Builtin().CostOf(pricing.Use{Model: c.priced, Kind: core.KindBedrock, Tokens: tokens, At: time.Now()})
+		if rec.Tokens != tokens || rec.CostUSD != want || rec.Unpriced == priced || priced != (c.priced != "") {
+			t.Errorf("%s: cost %d (unpriced %v) of %+v, want %d", c.why, rec.CostUSD, rec.Unpriced, rec.Tokens, want)
+		}
+	}
+}
