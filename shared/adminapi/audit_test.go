@@ -108,10 +108,11 @@ func (p *pool) everyChange() []audited {
 		{"POST", "/api/pricing", `{"model_id":"claude-sonnet-4-5","input_price_mtok":7}`, 200, "price.update", "prices/operator", "", "claude-sonnet-4-5"},
 		{"DELETE", "/api/pricing?id=claude-sonnet-4-5", "", 200, "price.delete", "prices/operator", "claude-sonnet-4-5", ""},
 		{"POST", "/api/pricing/import", `{"new-model-1":{"litellm_provider":"anthropic","mode":"chat","input_cost_per_token":0.000001,"output_cost_per_token":0.000002}}`, 200, "price.import", "prices/", "", ""},
-		{"PUT", "/api/compat", `{"rows":[]}`, 200, "compat.update", "compat/", "", ""},
-		{"POST", "/api/compat/rows", newRow, 200, "compat.update", "compat/new-flag-2027-01-01", "", ""},
-		{"PUT", "/api/compat/rows?" + newRowKey, strings.Replace(newRow, "keep", "drop", 1), 200, "compat.update", "compat/new-flag-2027-01-01", "", ""},
-		{"DELETE", "/api/compat/rows?" + newRowKey, "", 200, "compat.update", "compat/new-flag-2027-01-01", "", ""},
+		{"POST", "/api/compat/rows", newRow, 200, "compat.update", "compat/new-flag-2027-01-01", "", `"action":"keep"`},
+		{"PUT", "/api/compat/rows?" + newRowKey, strings.Replace(newRow, "keep", "drop", 1), 200, "compat.update", "compat/new-flag-2027-01-01", `"action":"keep"`, `"action":"drop"`},
+		{"DELETE", "/api/compat/rows?" + newRowKey, "", 200, "compat.update", "compat/new-flag-2027-01-01", `"action":"drop"`, `"rows":[]`},
+		{"POST", "/api/compat/rows", newRow, 200, "compat.update", "compat/new-flag-2027-01-01", "", "new-flag-2027-01-01"},
+		{"PUT", "/api/compat", `{"rows":[]}`, 200, "compat.update", "compat/", "new-flag-2027-01-01", `"rows":[]`},
 		{"DELETE", "/admin/api/accounts?id=" + gone, "", 200, "account.delete", "account/" + gone, `"name":"gone"`, ""},
 	}
 }

@@ -53,15 +53,6 @@ func (c *call) auditFilter() (audit.Filter, error) {
 	return f, err
 }
 
-// hideOthers makes an entry what an account may see of it.
-func hideOthers(e *audit.Entry, account string) {
-	if e.Actor.Account != account {
-		e.Actor = audit.Actor{Kind: audit.ActorOperator}
-		e.Address, e.Agent, e.Request = "", "", ""
-	}
-	e.Prev, e.Hash = "", "" // they are of what was hidden
-}
-
 // auditCursor reads the number that a page, or a part of an export, goes on from.
 func (c *call) auditCursor() (int64, error) {
 	s := c.r.URL.Query().Get("cursor")

@@ -242,3 +242,21 @@ func TestCaptureInTheConsole(t *testing.T) {
 		t.Errorf("another's: %s", p)
 	}
 }
+
+// TestCaptureInTheAuditLog: of the settings that an administrator made for an account, its log shows that account whether bodies
+// are captured and until when, as the account's own page does, and an administrator everything.
+func TestCaptureInTheAuditLog(t *testing.T) {
+	w, _ := capturing(t)
+	_, key := w.key(`{"name":"own","nodes":true}`)
+	w.capture("default", `,"redact":["case-[0-9]+"],"keep_days":3`)
+	own, all := string(w.tenant(200, key, "GET", "/api/audit", "").Body), string(w.admin(200, "GET", "/api/audit", "").Body)
+	until := w.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+	for _, s := range []string{"case-", "redact", "keep_days"} {
+		if strings.Contains(own, s) || !strings.Contains(all, s) {
+			t.Errorf("%q: an account sees %s, an administrator %s", s, own, all)
+		}
+	}
+	if !strings.Contains(own, `"capture":{"enabled":true,"until":"`+until) {
+		t.Errorf("an account sees %s", own)
+	}
+}

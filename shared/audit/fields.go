@@ -23,6 +23,7 @@ const (
 	address // without user, password and query
 	first   // the fingerprint of the first of a list of hashes: of a key's credentials, the current one
 	lines   // a text as the list of its lines
+	rows    // the list that a document of rows has
 	silent  // not at all: it follows from the rest
 )
 
@@ -51,6 +52,8 @@ func fieldsOf(kind string) map[string]care {
 			"enabled": plain, "raised": silent, "raised_at": silent, "created_at": silent}
 	case store.KindPrices:
 		return map[string]care{"id": silent, "account": silent, "table": lines, "names": plain, "updated": silent}
+	case store.KindMeta: // of which the log has store.MetaCompat alone
+		return map[string]care{"id": silent, "data": rows}
 	}
 	return nil
 }
@@ -62,6 +65,8 @@ func shownAs(field string) string {
 		return "credential"
 	case "password_hash":
 		return "password"
+	case "data":
+		return "rows"
 	}
 	return field
 }
@@ -105,6 +110,14 @@ func (l *Log) shown(n name, c care, v json.RawMessage) json.RawMessage {
 			return nil
 		}
 		return short(list[0]) // as the fingerprint of the credential itself
+	case rows:
+		var d struct {
+			Rows json.RawMessage `json:"rows"`
+		}
+		if json.Unmarshal(v, &d) != nil {
+			return nil
+		}
+		return d.Rows
 	}
 	if json.Unmarshal(v, &s) != nil {
 		return l.fingerprint(string(v))
@@ -243,7 +256,7 @@ func (l *Log) Describe(e *Entry, t *Trail, noun string, found bool) {
 	t.mu.Unlock()
 	main := -1
 	for i := range changes {
-		if changes[i].kind == noun {
+		if changes[i].noun() == noun {
 			if main >= 0 {
 				main = -1
 				break
@@ -254,9 +267,10 @@ func (l *Log) Describe(e *Entry, t *Trail, noun string, found bool) {
 	switch {
 	case main >= 0:
 		c := &changes[main]
-		e.Object = Object{c.kind, c.id, textOf(c.latest(), "name")}
-		e.Account = c.account
-	case ok && found && !slices.ContainsFunc(changes, func(c change) bool { return c.kind == noun }):
+		if e.Account = c.account; c.kind != store.KindMeta { // of whose rows the call names one
+			e.Object = Object{c.kind, c.id, textOf(c.latest(), "name")}
+		}
+	case ok && found && !slices.ContainsFunc(changes, func(c change) bool { return c.noun() == noun }):
 		e.Object = Object{noun, seen.ID, textOf(seen.Body, "name")}
 		e.Account = seen.Account
 	case len(changes) > 0:
@@ -292,6 +306,14 @@ func (l *Log) describe(e *Entry, changes []change, main int) {
 		}
 	}
 	e.Before, e.After = l.object(before), l.object(after)
+}
+
+// noun is what a document is called in entries.
+func (c *change) noun() string {
+	if c.kind == store.KindMeta {
+		return "compat"
+	}
+	return c.kind
 }
 
 func (c *change) latest() []byte {

@@ -87,10 +87,13 @@ func (t *Trail) note(n name, account string, before, after []byte) {
 	t.changes = append(t.changes, change{name: n, account: account, before: before, after: after})
 }
 
-// watched reports whether changes of a kind belong in the log. The others are what the gateway learns or keeps by itself.
-func watched(kind string) bool {
+// watched reports whether changes of a document belong in the log. The others are what the gateway learns or keeps by itself.
+func watched(kind, id string) bool {
+	if kind == store.KindMeta {
+		return id == store.MetaCompat // people edit it
+	}
 	switch kind {
-	case store.KindNodeState, store.KindNodeToken, store.KindLogin, store.KindSession, store.KindMeta, store.KindResource, store.KindResponse,
+	case store.KindNodeState, store.KindNodeToken, store.KindLogin, store.KindSession, store.KindResource, store.KindResponse,
 		store.KindNodeCheck, store.KindHealthDay, store.KindNotice, store.KindNoticeLog, store.KindNoticeSeen, store.KindAudit:
 		return false
 	}
@@ -104,8 +107,8 @@ type docs struct{ store.Docs }
 // one look into the context, and write no entry.
 func Watch(d store.Docs) store.Docs { return docs{d} }
 
-func trailOf(ctx context.Context, kind string) *Trail {
-	if !watched(kind) {
+func trailOf(ctx context.Context, kind, id string) *Trail {
+	if !watched(kind, id) {
 		return nil
 	}
 	t, _ := ctx.Value(trailKey{}).(*Trail)
@@ -115,7 +118,7 @@ func trailOf(ctx context.Context, kind string) *Trail {
 // Get implements store.Docs.
 func (s docs) Get(ctx context.Context, kind, id string) (store.Doc, error) {
 	d, err := s.Docs.Get(ctx, kind, id)
-	if t := trailOf(ctx, kind); t != nil && err == nil {
+	if t := trailOf(ctx, kind, id); t != nil && err == nil {
 		t.saw(&d)
 	}
 	return d, err
@@ -124,7 +127,7 @@ func (s docs) Get(ctx context.Context, kind, id string) (store.Doc, error) {
 // Find implements store.Docs.
 func (s docs) Find(ctx context.Context, kind, unique string) (store.Doc, error) {
 	d, err := s.Docs.Find(ctx, kind, unique)
-	if t := trailOf(ctx, kind); t != nil && err == nil {
+	if t := trailOf(ctx, kind, d.ID); t != nil && err == nil {
 		t.saw(&d)
 	}
 	return d, err
@@ -133,7 +136,7 @@ func (s docs) Find(ctx context.Context, kind, unique string) (store.Doc, error) 
 // Create implements store.Docs.
 func (s docs) Create(ctx context.Context, d store.Doc) (int64, error) {
 	v, err := s.Docs.Create(ctx, d)
-	if t := trailOf(ctx, d.Kind); t != nil && err == nil {
+	if t := trailOf(ctx, d.Kind, d.ID); t != nil && err == nil {
 		t.note(name{d.Kind, d.ID}, d.Account, nil, d.Body)
 	}
 	return v, err
@@ -141,7 +144,7 @@ func (s docs) Create(ctx context.Context, d store.Doc) (int64, error) {
 
 // Replace implements store.Docs.
 func (s docs) Replace(ctx context.Context, d store.Doc) (int64, error) {
-	t := trailOf(ctx, d.Kind)
+	t := trailOf(ctx, d.Kind, d.ID)
 	if t == nil {
 		return s.Docs.Replace(ctx, d)
 	}
@@ -155,7 +158,7 @@ func (s docs) Replace(ctx context.Context, d store.Doc) (int64, error) {
 
 // Delete implements store.Docs.
 func (s docs) Delete(ctx context.Context, kind, id string, version int64) error {
-	t := trailOf(ctx, kind)
+	t := trailOf(ctx, kind, id)
 	if t == nil {
 		return s.Docs.Delete(ctx, kind, id, version)
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 // metaRows is the document of store.KindMeta with the operator's rows.
-const metaRows = "bedrock_compat"
+const metaRows = store.MetaCompat
 
 const (
 	readTime  = 2 * time.Second  // that a reading may take

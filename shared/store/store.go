@@ -78,7 +78,7 @@ const (
 	KindNodeToken = "nodetoken" // with the node's id
 	KindLogin     = "login"     // a device login under way; expires
 	KindSession   = "session"
-	KindMeta      = "meta"     // seal check value, pepper, seeds applied
+	KindMeta      = "meta"     // seal check value, pepper, seeds applied, MetaCompat
 	KindResource  = "resource" // batch or file id -> node
 	KindResponse  = "response" // conversation of a Responses client
 
@@ -95,6 +95,10 @@ const (
 
 	KindAudit = "audit" // an entry of the audit log, by its padded number; expires
 )
+
+// MetaCompat is the document of KindMeta with the rows that the operator put into the compatibility table: the one that people
+// edit.
+const MetaCompat = "bedrock_compat"
 
 // Generational reports whether a change of such a document raises its account's generation.
 func Generational(kind string) bool {
