@@ -7,6 +7,7 @@
 package capture
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -288,7 +289,7 @@ func (c *Capture) Expire(ctx context.Context, now time.Time, keep func(account s
 	if err != nil {
 		return 0, err
 	}
-	removed := 0
+	removed, failed := 0, error(nil) // what cannot be removed is told, and keeps nothing else from going
 	for _, name := range accounts {
 		account, ok := nameOf(name)
 		if !ok {
@@ -300,14 +301,14 @@ func (c *Capture) Expire(ctx context.Context, now time.Time, keep func(account s
 		}
 		n, err := c.expire(ctx, name, now, days, removeMost-removed)
 		removed += n
-		if err != nil || removed >= removeMost {
-			return removed, err
+		if failed = cmp.Or(failed, err); removed >= removeMost || ctx.Err() != nil {
+			break
 		}
 	}
-	return removed, nil
+	return removed, failed
 }
 
-func (c *Capture) expire(ctx context.Context, account string, now time.Time, days, most int) (removed int, err error) {
+func (c *Capture) expire(ctx context.Context, account string, now time.Time, days, most int) (removed int, failed error) {
 	list, err := c.sink.folders(ctx, account)
 	if err != nil {
 		return 0, err
@@ -323,15 +324,15 @@ func (c *Capture) expire(ctx context.Context, account string, now time.Time, day
 		}
 		n, err := c.sink.remove(ctx, account+"/"+day, most-removed)
 		removed += n
-		if err != nil || removed >= most {
-			return removed, err
+		if failed = cmp.Or(failed, err); removed >= most || ctx.Err() != nil {
+			return removed, failed
 		}
 	}
-	if days < 0 && ours {
+	if days < 0 && ours && failed == nil {
 		n, err := c.sink.remove(ctx, account, most-removed)
 		return removed + n, err
 	}
-	return removed, nil
+	return removed, failed
 }
 
 // expired reports whether a day is over by more than so many days; false for what is no day.

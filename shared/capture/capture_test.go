@@ -3,6 +3,7 @@ package capture_test
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"net/http"
 	"os"
@@ -496,5 +497,26 @@ func TestParsePlace(t *testing.T) {
 		case c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err) || strings.Contains(err.Error(), "secret")):
 			t.Errorf("%q: %v", c.in, err)
 		}
+	}
+}
+
+// TestExpireGoesOn: what cannot be removed is told, and keeps what other accounts have no longer than it may.
+func TestExpireGoesOn(t *testing.T) {
+	f := newFakeS3(t)
+	r := newRig(t, f.place())
+	for _, account := range []string{"a", "b", "c"} {
+		r.kept(exchange(account, "x", "y"))
+	}
+	f.fail(func(w http.ResponseWriter, req *http.Request) bool {
+		body, _ := io.ReadAll(req.Body)
+		refused := req.Method == http.MethodPost && strings.Contains(string(body), "/b/")
+		if req.Body = io.NopCloser(strings.NewReader(string(body))); refused {
+			refuse(w, http.StatusForbidden, "AccessDenied")
+		}
+		return refused
+	})
+	n, err := r.Expire(t.Context(), time.Now().AddDate(0, 0, 30), func(string) (int, bool) { return 1, true })
+	if left := f.keys(); err == nil || n != 2 || len(left) != 1 || !strings.Contains(left[0], "/b/") {
+		t.Errorf("removed %d, left %q, %v", n, left, err)
 	}
 }

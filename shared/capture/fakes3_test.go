@@ -1,6 +1,7 @@
 package capture_test
 
 import (
+	"bytes"
 	"crypto/md5"
 	"crypto/sha256"
 	"encoding/base64"
@@ -85,6 +86,7 @@ func refuse(w http.ResponseWriter, status int, code string) {
 
 func (f *fakeS3) serve(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(body)) // a fault may depend on it
 	f.mu.Lock()
 	fault := f.fault
 	f.calls = append(f.calls, r.Method)
