@@ -53,9 +53,9 @@ const firstByte = "first_byte"
 // operationOf is gen_ai.operation.name; empty: no model is asked. count_tokens is none of the well-known ones.
 func operationOf(route string) string {
 	switch route {
-	case "/v1/messages", "/v1/chat/completions", "/v1/responses":
+	case "/v1/messages", "/v1/chat/completions", "/v1/responses", "/bedrock/model/{id}/invoke", "/bedrock/model/{id}/invoke-with-response-stream":
 		return "chat"
-	case "/v1/messages/count_tokens":
+	case "/v1/messages/count_tokens", "/bedrock/model/{id}/count-tokens":
 		return "count_tokens"
 	}
 	return ""

@@ -387,3 +387,27 @@ func FuzzBegin(f *testing.F) {
 		}
 	})
 }
+
+// TestOperations: what each endpoint that answers with a model's words is called, the ones for clients of Bedrock, too.
+func TestOperations(t *testing.T) {
+	want := map[string]string{
+		"/v1/messages": "chat", "/v1/chat/completions": "chat", "/v1/responses": "chat", "/bedrock/model/{id}/invoke": "chat", "/bedrock/model/{id}/invoke-with-response-stream": "chat",
+		"/v1/messages/count_tokens": "count_tokens", "/bedrock/model/{id}/count-tokens": "count_tokens", "/v1/models": "",
+	}
+	col := tracetest.New(t)
+	tr := open(t, nil, "OTEL_EXPORTER_OTLP_ENDPOINT", col.URL)
+	for route := range want {
+		r := traced()
+		r.Route = route
+		q := tr.Begin(http.Header{}, r)
+		q.Attempt(&core.Node{Name: "n", Kind: core.KindBedrock}, "m", 1).End("", "")
+		q.End(&core.Settlement{Status: 200}, core.KindBedrock)
+	}
+	tr.Close(t.Context())
+	for _, s := range col.Await(2 * len(want)) {
+		op, ok := want[strings.TrimPrefix(s.Name, "POST ")]
+		if got, _ := s.Attrs["gen_ai.operation.name"].(string); ok && got != op || !ok && !strings.HasPrefix(s.Name, "chat m") && !strings.HasPrefix(s.Name, "count_tokens m") {
+			t.Errorf("%s is called %q, want %q", s.Name, got, op)
+		}
+	}
+}
