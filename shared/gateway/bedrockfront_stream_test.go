@@ -275,7 +275,7 @@ func FuzzBedrockFrontBody(f *testing.F) {
 		b.up.queue([...]play{answer("application/json", step{data: `{"type":"message","content":[],"usage":{}}`}), streaming(step{data: whole}), answer("application/json", step{data: `{"input_tokens":3}`})}[op%3])
 		q := httptest.NewRequest(http.MethodPost, "/bedrock/model/x/"+name, strings.NewReader(body))
 		if q.URL.Path, q.URL.RawPath = "/bedrock/model/"+id+"/"+name, frontPath(id, name); q.URL.EscapedPath() != q.URL.RawPath {
-			t.Skip("no path")
+			return // no path
 		}
 		q.Header.Set("X-Api-Key", proxyKey)
 		w := newClient(t)

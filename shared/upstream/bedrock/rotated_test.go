@@ -1,3 +1,5 @@
+//go:build !lambda.norpc
+
 package bedrock_test
 
 import (
@@ -16,11 +18,9 @@ import (
 )
 
 // TestMachine_Rotated: temporary keys of the machine that a service refuses as expired are looked up anew, once: those of a
-// container's role, and those that a tool writes into a profile.
+// container's role, and those that a tool writes into a profile. (A function's are in its environment, which nobody rotates under
+// a running process.)
 func TestMachine_Rotated(t *testing.T) {
-	if !hasProfiles {
-		t.Skip("a function's identity is in its environment, which nobody rotates under a running process")
-	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "credentials")
 	var serial atomic.Int64
