@@ -11,8 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"golang.org/x/net/http/httpproxy"
 )
 
 // Policy says which addresses that a tenant entered may be dialled.
@@ -130,28 +128,27 @@ func newTransport(guard *Policy, o TransportOptions) http.RoundTripper {
 		}
 	}
 	direct := transportBy(own)
-	if o.HTTPSProxy == "" {
+	by := newProxy(o.HTTPSProxy, o.NoProxy)
+	if by == nil {
 		return direct
 	}
-	proxies := (&httpproxy.Config{HTTPSProxy: o.HTTPSProxy, NoProxy: o.NoProxy}).ProxyFunc()
 	proxied := transportBy(free)
 	proxied.Proxy = func(r *http.Request) (*url.URL, error) {
-		u, err := proxies(r.URL)
-		if err == nil && u == nil {
-			err = errNoProxy
+		u := by.of(r.URL)
+		if u == nil {
+			return nil, errNoProxy
 		}
-		if err == nil && guard != nil {
+		if guard != nil {
 			// the proxy resolves names itself, so only what is written as an address can be judged here
-			if a, perr := netip.ParseAddr(strings.Trim(r.URL.Hostname(), "[]")); perr == nil {
-				err = guard.Check(a)
+			if a, err := netip.ParseAddr(strings.Trim(r.URL.Hostname(), "[]")); err == nil {
+				if err := guard.Check(a); err != nil {
+					return nil, err
+				}
 			}
-		}
-		if err != nil {
-			return nil, err
 		}
 		return u, nil
 	}
-	return &split{proxies: proxies, direct: direct, proxied: proxied}
+	return &split{by: by, direct: direct, proxied: proxied}
 }
 
 // errNoProxy keeps a request that the proxy is not for from the dialer that nothing guards.
@@ -159,16 +156,16 @@ var errNoProxy = errors.New("the proxy is not for this address")
 
 // split sends what the proxy is for by it, and all else directly.
 type split struct {
-	proxies         func(*url.URL) (*url.URL, error)
+	by              *proxy
 	direct, proxied *http.Transport
 }
 
 // RoundTrip implements http.RoundTripper.
 func (s *split) RoundTrip(r *http.Request) (*http.Response, error) {
-	if u, err := s.proxies(r.URL); u == nil && err == nil {
+	if s.by.of(r.URL) == nil {
 		return s.direct.RoundTrip(r)
 	}
-	return s.proxied.RoundTrip(r) // an error is met there again, and the body closed
+	return s.proxied.RoundTrip(r)
 }
 
 // CloseIdleConnections lets http.Client.CloseIdleConnections and Transports.CloseIdle reach both.
