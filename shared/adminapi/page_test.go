@@ -1,6 +1,7 @@
 package adminapi_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -23,8 +24,8 @@ func TestAdminKeyInTheAddress(t *testing.T) {
 		if got := a.Header.Get("Cache-Control"); got != "no-store" {
 			t.Errorf("the answer to the link may be kept: %q", got)
 		}
-		if got := a.Header.Get("Referrer-Policy"); got != "no-referrer" && got != "strict-origin" {
-			t.Errorf("the key may be told to others: %q", got)
+		if got, want := a.Header.Get("Referrer-Policy"), map[bool]string{true: "strict-origin", false: "no-referrer"}[accept == "text/html"]; got != want {
+			t.Errorf("the key may be told to others: %q, want %q", got, want)
 		}
 		ck := cookie(t, a)
 		page := w.Want(200, "GET", "/admin", "", "Accept", "text/html", "Cookie", ck.Name+"="+ck.Value)
@@ -113,6 +114,36 @@ func TestLinkOfAnother(t *testing.T) {
 	}
 }
 
+// TestLogoutByLink: GET /logout, which older scripts know, ends a session unless another site led there.
+func TestLogoutByLink(t *testing.T) {
+	w := start(t)
+	for _, c := range []struct {
+		why, method, from string
+		want              int
+	}{
+		{"a link of another site", "GET", "cross-site", 403},
+		{"a link of another port", "GET", "same-site", 403},
+		{"a form of another site", "POST", "cross-site", 403},
+		{"a form of another port", "POST", "same-site", 403},
+		{"a typed address", "GET", "none", 303},
+		{"a link of the gateway", "GET", "same-origin", 303},
+		{"a script", "GET", "", 303},
+		{"the console's form", "POST", "same-origin", 303},
+	} {
+		h := []string{"Cookie", w.login(key(adminKey))}
+		if c.from != "" {
+			h = append(h, "Sec-Fetch-Site", c.from)
+		}
+		a, after := w.Call(c.method, "/logout", "", h...), 401
+		if c.want == 403 {
+			after = 200
+		}
+		if a.Status != c.want || (a.Header.Get("Set-Cookie") != "") != (c.want == 303) || w.Call("GET", "/admin/api/me", "", h[:2]...).Status != after {
+			t.Errorf("%s: %d %v", c.why, a.Status, a.Header)
+		}
+	}
+}
+
 // TestLinkAsks: the console asks who is signed in as somebody else, without the key in the page, and goes on when told to by
 // its own form alone.
 func TestLinkAsks(t *testing.T) {
@@ -148,6 +179,43 @@ func TestAPIIsAlwaysJSON(t *testing.T) {
 	a := w.Want(200, "GET", "/admin/api/accounts", "", "Accept", "text/html", "x-admin-key", adminKey)
 	if ct := a.Header.Get("Content-Type"); !strings.HasPrefix(ct, "application/json") || a.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("Content-Type %q, Cache-Control %q", ct, a.Header.Get("Cache-Control"))
+	}
+}
+
+// TestFilesForBrowsers: where an answer has only so many bytes, a browser gets the whole log or a page that says why not, and never
+// the beginning of it; elsewhere it gets it as the API sends it.
+func TestFilesForBrowsers(t *testing.T) {
+	w := start(t).console("")
+	for i := range 40 {
+		w.admin(201, "POST", "/admin/api/keys", fmt.Sprintf(`{"name":"k%d","description":%q}`, i, strings.Repeat("d", 500)))
+	}
+	session := w.login(key(adminKey))
+	for _, c := range []struct {
+		why, target, accept string
+		limit               int64
+		want                int
+		part                bool
+	}{
+		{"a stream", "/api/audit/export?action=key", "text/html", 0, 200, false},
+		{"in one piece that is large enough", "/api/audit/export?action=key", "text/html", 4 << 20, 200, false},
+		{"in one piece that is not", "/api/audit/export?action=key", "text/html", 32 << 10, 413, false},
+		{"a program that knows of parts", "/api/audit/export?action=key", "*/*", 32 << 10, 200, true},
+		{"a part that is asked for", "/api/audit/export?action=key&limit=5", "text/html", 32 << 10, 200, true},
+		{"usage", "/api/usage/export?format=jsonl", "text/html", 32 << 10, 200, false},
+	} {
+		r := boottest.Request("GET", c.target, "", "Accept", c.accept, "Cookie", session)
+		got := httptest.NewRecorder()
+		if c.limit > 0 {
+			r = r.WithContext(web.WithAnswerLimit(r.Context(), c.limit))
+		}
+		w.Handler.ServeHTTP(got, r)
+		isFile, isPage := got.Header().Get("Content-Disposition") != "", strings.Contains(got.Body.String(), "Choose a shorter time")
+		if got.Code != c.want || isFile != (c.want == 200) || isPage == isFile || (got.Header().Get("X-Next-Cursor") != "") != c.part {
+			t.Errorf("%s: %d %v %.300s", c.why, got.Code, got.Header(), got.Body)
+		}
+		if lines := strings.Count(got.Body.String(), "key.create"); c.want == 200 && !c.part && strings.Contains(c.target, "audit") && lines != 40 {
+			t.Errorf("%s: %d entries", c.why, lines)
+		}
 	}
 }
 

@@ -394,7 +394,9 @@ func (a *API) logout(w http.ResponseWriter, r *http.Request) {
 		WriteError(w, r, core.E(core.CodeMethodNotAllowed, "method not allowed"))
 		return
 	}
-	if err := a.cop.Check(r); err != nil {
+	// GET is for scripts and for people who type it, which say none or nothing: a link of another site must not end a session
+	from := r.Header.Get("Sec-Fetch-Site")
+	if a.cop.Check(r) != nil || r.Method == http.MethodGet && (from == "cross-site" || from == "same-site") {
 		WriteError(w, r, core.E(core.CodeForbidden, "cross-origin request refused"))
 		return
 	}

@@ -126,7 +126,13 @@ test("another site in the same browser: forms, fetch, frames, links that act", a
   assert.equal(await holds(), before, "something changed");
   assert.equal((await p.context.request.get(server.url + "/admin/api/accounts")).status(), 200, "another site ended the session");
   // what changes something is no link
-  for (const path of ["/admin/keys?do=create&name=evil", "/admin/nodes?do=delete&id=1", "/admin/api/nodes/disable?id=1"]) await p.context.request.get(server.url + path, { headers: { accept: "text/html" } });
+  for (const host of ["localhost", "127.0.0.1"]) for (const path of ["/admin/keys?do=create&name=evil", "/admin/nodes?do=delete&id=1", "/admin/api/nodes/disable?id=1", "/logout"]) {
+    await p.page.goto(`http://${host}:${port}/`);
+    const [r] = await Promise.all([p.page.waitForResponse((x) => x.url() === server.url + path), p.page.waitForURL((u) => u.origin === server.url), p.page.evaluate((to) => { location.href = to; }, server.url + path)]);
+    if (path === "/logout" && r.status() !== 403) wrong.push(`a link of ${host} signs out: ${r.status()}`);
+  }
+  assert.equal(await session(), token, "a link changed the session");
+  assert.equal((await p.context.request.get(server.url + "/admin/api/accounts")).status(), 200, "a link ended the session");
   assert.equal(await holds(), before, "a link changed something");
   await p.close();
   nothing(wrong);
