@@ -135,7 +135,7 @@ func (j *Journal) look(ctx context.Context, id string, c core.HealthCheck) error
 		if is == was {
 			return nil
 		}
-		c.At, c.OK, c.Error = since, serving(is), reason
+		c.At, c.OK, c.Error = since, serving(is) || is == core.Disabled && serving(was), reason // to switch it off is no failure
 		if c.At.IsZero() {
 			c.At = now
 		}

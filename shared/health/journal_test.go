@@ -3,6 +3,7 @@ package health_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -270,6 +271,49 @@ func TestJournal_GoneAndDisabled(t *testing.T) {
 	}
 	if got := h.heard.types(); got != "status_changed" {
 		t.Errorf("told %q", got)
+	}
+}
+
+// A node that somebody switches off has not failed by that; one that had failed did not recover by it.
+func TestJournal_SwitchedOff(t *testing.T) {
+	for _, c := range []struct {
+		why    string
+		failed bool
+		want   string
+	}{
+		{"it worked", false, "disabled:true online:true"},
+		{"it had failed", true, "failed:false disabled:false online:true"},
+	} {
+		h := newHouse(t)
+		ctx := t.Context()
+		if c.failed {
+			n := h.a.Node(ctx, "1", "acme")
+			for range 3 {
+				h.a.Failed(n, "n1", "status 500", h.at, strict)
+			}
+			save(t, h.a, n)
+		}
+		for _, disabled := range []bool{true, false} {
+			h.at = h.at.Add(time.Minute)
+			if _, err := h.tables.Nodes.Update(ctx, "1", func(n *core.Node) error { n.Disabled, n.UpdatedAt = disabled, h.at; return nil }); err != nil {
+				t.Fatal(err)
+			}
+			if !disabled { // which forgives everything
+				if _, err := h.tables.States.Upsert(ctx, "1", func(s *core.NodeState) error { *s = core.NodeState{Node: "1", Account: "acme"}; return nil }); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := h.j.Reconcile(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var got []string
+		for _, k := range h.history(t, "1") {
+			got = append(got, fmt.Sprintf("%s:%v", k.Condition, k.OK))
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s: %q, want %s", c.why, got, c.want)
+		}
 	}
 }
 
