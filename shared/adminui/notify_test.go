@@ -86,6 +86,7 @@ func TestChannelForms(t *testing.T) {
 	f.has("a kind that there is not", f.post("/admin/notifications?do=create", url.Values{"kind": {"pager"}, "name": {"w"}}), 400, `role="alert"`)
 	for _, c := range []struct{ why, says, id, want string }{
 		{"without a colon", "config.url names no host", "f-url", "names no host"},
+		{"a secret with a space", "config.secret must hold only visible ASCII characters, no spaces", "f-secret", "no spaces"},
 		{"a header of ours", "config.headers.host is set by the gateway", "f-headers", "host is set by the gateway"},
 		{"a name", "name: must have at most 100 bytes", "f-name", "must have at most 100 bytes"},
 	} {

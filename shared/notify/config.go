@@ -162,7 +162,7 @@ func checkURL(field, raw string) error {
 	return nil
 }
 
-// checkSecret wants printable ASCII, if anything.
+// checkSecret wants visible ASCII, if anything.
 func checkSecret(field, s string) error {
 	switch {
 	case s == "":
@@ -170,7 +170,7 @@ func checkSecret(field, s string) error {
 	case len(s) < minSecret || len(s) > maxSecret:
 		return &FieldError{field, fmt.Sprintf("must have %d to %d characters", minSecret, maxSecret)}
 	case strings.ContainsFunc(s, func(r rune) bool { return r < '!' || r > '~' }):
-		return &FieldError{field, "contains characters that are not printable ASCII"}
+		return &FieldError{field, "must hold only visible ASCII characters, no spaces"}
 	}
 	return nil
 }

@@ -30,6 +30,7 @@ func TestParseConfig(t *testing.T) {
 		{"a long URL", "webhook", `{"url":"https://x.example/` + strings.Repeat("x", 3000) + `"}`, "!url"},
 		{"a short secret", "webhook", `{"url":"https://x.example","secret":"short"}`, "!secret"},
 		{"a secret of two lines", "webhook", `{"url":"https://x.example","secret":"12345678\n9"}`, "!secret"},
+		{"a secret with a space, which is said", "webhook", `{"url":"https://x.example","secret":"12345678 9"}`, "!secret must hold only visible ASCII characters, no spaces"},
 		{"a header of ours", "webhook", `{"url":"https://x.example","headers":{"X-Sluice-Signature":"x"}}`, "!headers.x-sluice-signature"},
 		{"a header that frames", "webhook", `{"url":"https://x.example","headers":{"transfer-encoding":"chunked"}}`, "!headers.transfer-encoding"},
 		{"the host", "webhook", `{"url":"https://x.example","headers":{"HOST":"y"}}`, "!headers.host"},
@@ -97,7 +98,8 @@ func TestParseConfig(t *testing.T) {
 			continue
 		}
 		var f *notify.FieldError
-		if !errors.As(err, &f) || f.Field != field {
+		field, said, _ := strings.Cut(field, " ")
+		if !errors.As(err, &f) || f.Field != field || said != "" && f.Problem != said {
 			t.Errorf("%s: %v, want a refusal of %q", c.why, err, field)
 		}
 	}
