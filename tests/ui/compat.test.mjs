@@ -73,6 +73,7 @@ for (const { lang, width, search, word, missing } of [{ lang: "en-US", width: 14
     await page.fill("#f-name", "tools[].newer");
     await page.locator("#form .btn-primary").click();
     await said(page).waitFor();
+    await page.waitForLoadState();
     assert.deepEqual((await own()).map((r) => r.name).sort(), ["files-api-2025-04-14", "tools[].newer"]);
     // back to built-in asks for the name
     await row(page, "files-api").locator("[data-open]").click();
@@ -80,6 +81,7 @@ for (const { lang, width, search, word, missing } of [{ lang: "en-US", width: 14
     await dialog.locator("[name=confirm]").fill("another");
     await dialog.locator(".btn-danger").click();
     await page.locator("main [role=alert]").waitFor();
+    await page.waitForLoadState(); // a button that opens a dialog does so once the page's scripts are there
     assert.equal((await own()).length, 2);
     await row(page, "files-api").locator("[data-open]").click();
     nothing(await audit(page, "dialog[open]"));

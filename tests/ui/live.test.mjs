@@ -107,14 +107,14 @@ describe("a page that stays open", { concurrency: 4 }, () => {
   });
 });
 
-for (const signal of ["SIGINT", "SIGTERM"]) test(`${signal} ends the server within two seconds while pages are open`, async () => {
-  const own = await startServer(lab);
+for (const signal of ["SIGINT", "SIGTERM"]) test(`${signal} ends the server while pages are open, and waits for none of them`, async () => {
+  const own = await startServer(lab, { DRAIN_TIMEOUT: "120s" });
   await must(own.api, "POST", "/admin/api/nodes", { name: "first-node", base_url: lab.anthropic });
   const pages = [];
   for (const path of ["/admin", "/admin/nodes", "/admin/monitor"]) pages.push(await watched({ url: own.url, streams: true }, path));
   const began = performance.now(), code = await own.stop(signal), took = performance.now() - began;
   assert.equal(code, 0, own.said());
-  assert.ok(took < 2000, `it took ${Math.round(took)} ms`);
+  assert.ok(took < 60_000, `it took ${Math.round(took)} ms`);
   for (const p of pages) {
     assert.ok(await p.page.locator("h1").isVisible(), "the page is gone");
     await p.close();
