@@ -51,6 +51,7 @@ type page struct {
 	path  string // {id} stands for one segment
 	title string // key of the catalogue; the menu and the heading say it
 	menu  string // group of the menu; empty: it is not in there
+	of    string // the page that leads to this one, which is a file; empty: it is none
 	icon  string
 	admin bool  // of administrators alone: others are not shown the way to it, and the API refuses them
 	open  bool  // without a session
@@ -277,7 +278,7 @@ func (v *view) Menu() (out []menuGroup) {
 		if i < 0 {
 			out, i = append(out, menuGroup{Name: p.menu}), len(out)
 		}
-		out[i].Items = append(out[i].Items, menuItem{Path: v.link(p.path), Title: p.title, Icon: p.icon, Here: p.path == v.page.path || p.path+"/{id}" == v.page.path})
+		out[i].Items = append(out[i].Items, menuItem{Path: v.link(p.path), Title: p.title, Icon: p.icon, Here: p.path == v.page.path || p.path == v.page.of || p.path+"/{id}" == v.page.path})
 	}
 	return out
 }

@@ -14,10 +14,14 @@ import (
 )
 
 func auditPages() []*page {
-	return []*page{{path: "/admin/audit", title: "audit.title", menu: "menu.watch", show: showAudit, acts: map[string]func(*view) error{"verify": verifyAudit}}}
+	return []*page{{path: auditPath, title: "audit.title", menu: "menu.watch", show: showAudit, acts: map[string]func(*view) error{"verify": verifyAudit}},
+		filePage(auditAPI+"/export", auditPath, "audit.title")}
 }
 
-const auditAPI = "/api/audit"
+const (
+	auditPath = "/admin/audit"
+	auditAPI  = "/api/audit"
+)
 
 // entry is an entry of the audit log as the API tells it.
 type entry struct {

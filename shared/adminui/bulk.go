@@ -37,6 +37,11 @@ func (v *view) each(do func(id string) error) (n int, err error) {
 	return n, &Refusal{Status: http.StatusConflict, Message: v.t("list.bulk.failed", grouped(int64(n)), strings.Join(failed, "; "))}
 }
 
+// nothing is each of a form that does not say what to do: none of its buttons was pressed.
+func (v *view) nothing(func(id string) error) (int, error) {
+	return 0, &Refusal{Status: http.StatusBadRequest, Message: v.t("error.form")}
+}
+
 // eachDeleted is each of what cannot be undone: the word for it must have been typed.
 func (v *view) eachDeleted(do func(id string) error) (int, error) {
 	if err := v.confirmed(v.t("list.bulk.word")); err != nil && len(v.form["ids"]) > 0 {

@@ -33,6 +33,7 @@ func methods() template.FuncMap {
 		"PageTitle":      (*view).PageTitle,
 		"Pager":          (*view).Pager,
 		"Query":          (*view).Query,
+		"Return":         (*view).Return,
 		"Self":           (*view).Self,
 		"SettingName":    (*view).SettingName,
 		"T":              (*view).T,

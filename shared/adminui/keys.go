@@ -242,7 +242,7 @@ func updateKey(v *view) error {
 	}
 	if err == nil {
 		if err = v.call(http.MethodPut, keysAPI, url.Values{"id": {id}}, in, nil); err == nil {
-			return v.done("/admin/keys", "keys.saved", v.text("name"))
+			return v.done(v.back("/admin/keys"), "keys.saved", v.text("name"))
 		}
 	}
 	return d.refused(v, err, true)
@@ -303,7 +303,7 @@ func revokeKey(v *view) error {
 	if !revoked {
 		word = "keys.restored"
 	}
-	return v.done("/admin/keys", word, v.text("name"))
+	return v.done(v.back("/admin/keys"), word, v.text("name"))
 }
 
 func deleteKey(v *view) error {
@@ -314,7 +314,7 @@ func deleteKey(v *view) error {
 	if err != nil {
 		return (&keysView{}).refused(v, err, false)
 	}
-	return v.done("/admin/keys", "keys.deleted", v.text("name"))
+	return v.done(v.back("/admin/keys"), "keys.deleted", v.text("name"))
 }
 
 // bulkKeys does one thing with all that are ticked.
@@ -326,13 +326,13 @@ func bulkKeys(v *view) error {
 	switch what {
 	case "delete":
 		do, each = func(id string) error { return v.call(http.MethodDelete, keysAPI, url.Values{"id": {id}}, nil, nil) }, v.eachDeleted
-	case "restore":
+	case "restore", "revoke":
 	default:
-		what = "revoke"
+		each = v.nothing
 	}
 	n, err := each(do)
 	if err != nil {
 		return (&keysView{}).refused(v, err, false)
 	}
-	return v.done("/admin/keys", "keys.bulk."+what, grouped(int64(n)))
+	return v.done(v.back("/admin/keys"), "keys.bulk."+what, grouped(int64(n)))
 }

@@ -1,10 +1,13 @@
 package adminui
 
 import (
+	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -41,6 +44,11 @@ func TestKeysPage(t *testing.T) {
 		f.has(what+" many", f.post("/admin/keys?do=bulk", url.Values{"ids": {"7", "8"}, "what": {what}, "confirm": {"delete"}}), 303)
 		f.has("and say so", f.get("/admin/keys?done=keys.bulk."+what+"&done=2"), 200, words)
 	}
+	f.calls, f.sent = nil, map[string]string{}
+	f.has("many, by no button", f.post("/admin/keys?do=bulk", url.Values{"ids": {"7"}, "confirm": {"delete"}}), 400, `role="alert"`)
+	if sent, ok := f.sent["PUT /admin/api/keys?id=7"]; ok {
+		t.Errorf("a form that does not say what to do sent %q", sent)
+	}
 	f.has("many for good, without the word for it", f.post("/admin/keys?do=bulk", url.Values{"ids": {"7"}, "what": {"delete"}}), 400, `role="alert"`)
 	f.has("a refused form", f.post("/admin/keys?do=create", url.Values{"name": {"x"}, "requests_per_minute": {"many"}}), 400, `value="many"`, "invalid-feedback")
 }
@@ -67,3 +75,52 @@ func TestOwnKeyRotated(t *testing.T) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
+
+// TestFormsKeepTheList: forms in a list go back to what was looked at, and so does what is refused.
+func TestFormsKeepTheList(t *testing.T) {
+	var rows []string
+	for i := range 120 {
+		rows = append(rows, fmt.Sprintf(`{"id":"k%03d","account_id":"default","name":"key %03d","is_admin":false}`, i, i))
+	}
+	all := strings.Join(rows, ",")
+	f := newPoolFake(t, map[string]string{"GET /admin/api/keys": `{"keys":[` + all + `]}`, "GET /admin/api/accounts": `{"accounts":[` + all + `]}`,
+		"POST /admin/api/keys/rotate?id=k060": `400 {"error":"no"}`})
+	one := url.Values{"id": {"k060"}, "name": {"key 060"}, "confirm": {"key 060"}, "ids": {"k060"}, "what": {"revoke"}, "scope": {"inference"}}
+	for _, c := range []struct {
+		page, query string
+		acts        []string
+	}{
+		{"/admin/keys", "account_id=default&page=2&q=key&sort=id", []string{"revoke", "delete", "update", "bulk"}},
+		{"/admin/tenants", "page=2&q=key&sort=name", []string{"delete", "update"}},
+	} {
+		for _, act := range append(c.acts, "create") {
+			edited := map[bool]string{true: "edit=k060&"}[act != "create"]
+			w := f.get(c.page + "?" + edited + c.query)
+			action := ""
+			for _, m := range formAction.FindAllStringSubmatch(w.Body.String(), -1) {
+				if to := html.UnescapeString(m[1]); strings.Contains(to, "do="+act) {
+					action = to
+				}
+			}
+			for want := range strings.SplitSeq(c.query, "&") {
+				if !strings.Contains(action, want) || strings.Contains(action, "edit=") {
+					t.Errorf("%s: %s by %q, without %s", c.page, act, action, want)
+				}
+			}
+			if act == "create" { // shows what it made in its own answer
+				continue
+			}
+			to, err := url.Parse(f.post(action, one).Header().Get("Location"))
+			if err != nil || to.Path != c.page || !strings.HasPrefix(to.RawQuery, c.query+"&done=") {
+				t.Errorf("%s: %s leads to %v, %v", c.page, act, to, err)
+			}
+		}
+		for why, act := range map[string]string{"a wrong name": "delete", "a refusal": "rotate"} {
+			if c.page == "/admin/keys" || act == "delete" {
+				f.has(c.page+": "+why, f.post(c.page+"?do="+act+"&"+c.query, url.Values{"id": {"k060"}, "name": {"key 060"}}), 400, ">k060<", "!>k001<", "2 / 3", `role="alert"`)
+			}
+		}
+	}
+}
+
+var formAction = regexp.MustCompile(`<form method="post" action="([^"]*)"`)

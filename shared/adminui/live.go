@@ -2,6 +2,7 @@ package adminui
 
 import (
 	"bytes"
+	"context"
 	"net/http"
 	"strings"
 	"sync"
@@ -12,7 +13,7 @@ import (
 // when it has changed. Elsewhere, and where too many look on, the browser asks again.
 const (
 	liveEvery   = 5 * time.Second
-	liveBeats   = 4 // looks without a change until a comment keeps the connection
+	liveQuiet   = 16 * time.Second // until a comment keeps the connection
 	livePerson  = 16
 	liveAll     = 256
 	liveRetry   = "30000" // milliseconds, where too many look on
@@ -96,7 +97,20 @@ func (c *Console) live(w http.ResponseWriter, r *http.Request, p *page, id strin
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no")
 	rc := http.NewResponseController(w)
+	ctx, cancel := context.WithCancel(r.Context())
+	r = r.WithContext(ctx)
+	var mu sync.Mutex
+	defer func() { // nobody writes once this has returned
+		mu.Lock()
+		defer mu.Unlock()
+		cancel()
+	}()
 	send := func(text string) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if ctx.Err() != nil {
+			return false
+		}
 		_ = rc.SetWriteDeadline(time.Now().Add(livePatient)) // who does not read is gone
 		_, err := w.Write([]byte(text))
 		return err == nil && rc.Flush() == nil
@@ -112,29 +126,39 @@ func (c *Console) live(w http.ResponseWriter, r *http.Request, p *page, id strin
 		send("retry: " + liveRetry + "\n" + event(a.body.Bytes()))
 		return
 	}
+	go func() { // however long a look takes
+		quiet := time.NewTicker(liveQuiet)
+		defer quiet.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-quiet.C:
+				if !send(":\n\n") {
+					cancel()
+				}
+			}
+		}
+	}()
 	wait := time.NewTimer(liveEvery)
 	defer wait.Stop()
 	var shown []byte
-	for beats := 0; ; {
+	for {
 		switch body := a.body.Bytes(); {
 		case a.over():
 			send(ended)
 			return
 		case a.status == http.StatusOK && !bytes.Equal(body, shown):
-			if shown, beats = body, 0; !send(event(body)) {
+			if shown = body; !send(event(body)) {
 				return
 			}
 		case a.status != http.StatusOK && shown != nil: // the next good one is told in any case
-			if shown, beats = nil, 0; !send(later) {
-				return
-			}
-		default:
-			if beats++; beats%liveBeats == 0 && !send(":\n\n") {
+			if shown = nil; !send(later) {
 				return
 			}
 		}
 		select {
-		case <-r.Context().Done():
+		case <-ctx.Done():
 			return
 		case <-c.o.Ending:
 			return

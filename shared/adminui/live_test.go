@@ -105,7 +105,7 @@ func TestLive(t *testing.T) {
 			if s := f.take(); s != "" {
 				t.Errorf("%s: nothing changed: %q", c.why, s)
 			}
-			time.Sleep(liveBeats * liveEvery)
+			time.Sleep(liveQuiet)
 			synctest.Wait()
 			if s := f.take(); s != ":\n\n" {
 				t.Errorf("%s: quiet: %q", c.why, s)
@@ -236,7 +236,7 @@ func TestLiveTrouble(t *testing.T) {
 		if s := after(liveEvery); s != "event: later\ndata:\n\n" {
 			t.Errorf("in trouble: %q", s)
 		}
-		if s := after(liveBeats * liveEvery); s != ":\n\n" {
+		if s := after(liveQuiet); s != ":\n\n" {
 			t.Errorf("still in trouble: %q", s)
 		}
 		down.Store(false)
@@ -246,4 +246,52 @@ func TestLiveTrouble(t *testing.T) {
 		cancel()
 		<-done
 	})
+}
+
+// TestLiveQuiet: proxies end connections on which nothing came for a while, so something comes however long a look takes.
+func TestLiveQuiet(t *testing.T) {
+	for _, c := range []struct {
+		why  string
+		took time.Duration
+	}{
+		{"a quick look", 0},
+		{"the wait is twenty times the look", time.Second},
+		{"the look itself takes longer than a proxy waits", 90 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			a := &changing{name: "first"}
+			var took atomic.Int64
+			console := New(Options{Streams: true, API: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/admin/api/nodes" {
+					time.Sleep(time.Duration(took.Load()))
+				}
+				a.ServeHTTP(w, r)
+			})})
+			ctx, cancel := context.WithCancel(t.Context())
+			f := &flow{ResponseRecorder: httptest.NewRecorder()}
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				console.ServeHTTP(f, liveRequest(ctx))
+			}()
+			synctest.Wait()
+			took.Store(int64(c.took)) // from the second look on
+			if f.take() == "" {
+				t.Errorf("%s: nothing at first", c.why)
+			}
+			for began := time.Now(); time.Since(began) < 5*time.Minute; {
+				time.Sleep(liveQuiet + time.Second)
+				synctest.Wait()
+				if s := f.take(); s == "" || strings.Trim(s, ":\n") != "" {
+					t.Errorf("%s: after %v %q", c.why, time.Since(began), s)
+				}
+			}
+			cancel()
+			<-done
+			time.Sleep(time.Minute)
+			if s := f.take(); s != "" {
+				t.Errorf("%s: after the end %q", c.why, s)
+			}
+		})
+	}
 }

@@ -19,7 +19,7 @@ type login struct {
 
 func showLogin(v *view) error {
 	if v.identify() == nil {
-		v.goTo(v.link("/admin"))
+		v.goTo(v.link(cmp.Or(next(v.Query("next")), "/admin")))
 		return nil
 	}
 	return v.render("login.html", &login{Next: next(v.Query("next"))})
@@ -51,7 +51,9 @@ func (v *view) noSession() {
 		v.c.o.Log.Error("console page failed", "error", err)
 	case v.r.Method == http.MethodGet && v.page.path != "/admin":
 		to := v.r.URL.Path
-		if v.r.URL.RawQuery != "" && v.r.Header.Get("HX-Request") == "" {
+		if v.page.of != "" { // a login that leads to a file leads nowhere
+			to = v.page.of
+		} else if v.r.URL.RawQuery != "" && v.r.Header.Get("HX-Request") == "" {
 			to += "?" + v.r.URL.RawQuery
 		}
 		q.Set("next", to)
@@ -109,11 +111,7 @@ func (v *view) entered(err error, l *login) error {
 	} else if err != nil && !ok {
 		return err
 	}
-	to := v.link("/admin")
-	if l.Next != "" {
-		to = v.link(l.Next)
-	}
-	v.goTo(to)
+	v.goTo(v.link(cmp.Or(l.Next, "/admin")))
 	return nil
 }
 
@@ -125,11 +123,10 @@ func doLanguage(v *view) error {
 				SameSite: http.SameSiteLaxMode, Secure: v.r.TLS != nil || strings.HasPrefix(v.c.o.PublicURL, "https://")})
 		}
 	}
-	to := v.link("/admin")
-	if back := next(v.form.Get("back")); back != "" {
+	to, back := v.link("/admin"), v.form.Get("back")
+	path, _, _ := strings.Cut(strings.TrimPrefix(back, v.link("")), "?") // it may be behind a prefix, or outside /admin
+	if p, _ := v.c.page(path); p != nil || next(back) != "" {
 		to = back
-	} else if p, _ := v.c.page(strings.TrimPrefix(v.form.Get("back"), v.link(""))); p != nil { // behind a prefix, or outside /admin
-		to = v.form.Get("back")
 	}
 	v.goTo(to)
 	return nil

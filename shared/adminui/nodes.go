@@ -304,8 +304,8 @@ func bulkNodes(v *view) error {
 	case v.text("what") == "delete":
 		what, each = "delete", v.eachDeleted
 		do = func(id string) error { return v.call(http.MethodDelete, nodesAPI, url.Values{"id": {id}}, nil, nil) }
-	case what != "disable":
-		what = "enable"
+	case what != "disable" && what != "enable":
+		each = v.nothing
 	}
 	n, err := each(do)
 	if err != nil {

@@ -169,6 +169,7 @@ func TestNodeRefusals(t *testing.T) {
 	}{
 		{"an address", "/admin/nodes?do=create&new=openai", "base_url: must be an absolute URL", nil, 1, []string{`value="ftp://x"`, "must be an absolute URL", `value="my &lt;b&gt;node"`, "Enter it again"}},
 		{"a limit", "/admin/nodes?do=update&edit=2", "limits.usd_per_day: must be dollars", nil, 1, []string{`value="5 dollars" autocomplete="off" aria-invalid="true"`, "must be dollars", "do=update"}},
+		{"many, by no button", "/admin/nodes?do=bulk", "", url.Values{"ids": {"1", "2"}}, 0, []string{`role="alert"`}},
 		{"many, without the word for it", "/admin/nodes?do=bulk", "", url.Values{"ids": {"1", "2"}, "what": {"delete"}}, 0, []string{`role="alert"`}},
 		{"of no field", "/admin/nodes?do=create&new=openai", "something else", nil, 1, []string{`role="alert">something else`}},
 		{"a line without a sign", "/admin/nodes?do=create&new=openai", "", url.Values{"model_map": {"a = b\nbad <line>"}}, 0, []string{"“bad &lt;line&gt;” must be"}},

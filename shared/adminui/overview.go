@@ -177,7 +177,7 @@ func showOverview(v *view) error {
 		o.Accounts = seen.Accounts
 	}
 	part, began := "overview "+o.Key+" "+v.Me.AccountID+" "+o.Account, time.Now()
-	if o.Follows = !v.live() && v.c.pace.slow(part); o.Follows {
+	if o.Follows = !v.live() && v.Query("whole") == "" && v.c.pace.slow(part); o.Follows {
 		return v.render("overview.html", o)
 	}
 	if err := v.overviewSums(o); err != nil {

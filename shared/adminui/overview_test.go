@@ -51,8 +51,9 @@ func TestOverview(t *testing.T) {
 func TestOverviewFollows(t *testing.T) {
 	a := &api{signed: true, reply: map[string]string{"GET /api/usage/summary": `{"total_requests":3,"success_requests":2}`}}
 	console := New(Options{API: a})
+	of := ""
 	page := func(htmx bool) string {
-		w, r := httptest.NewRecorder(), requestOf("GET", "/admin")
+		w, r := httptest.NewRecorder(), requestOf("GET", "/admin"+of)
 		if htmx {
 			r.Header.Set("HX-Request", "true")
 			r.Header.Set("HX-Target", "div#live")
@@ -71,6 +72,16 @@ func TestOverviewFollows(t *testing.T) {
 	if slices.ContainsFunc(a.calls, func(c string) bool { return strings.Contains(c, "/usage/") }) {
 		t.Errorf("it asked all the same: %v", a.calls)
 	}
+	of = "?span=24h"
+	if p := page(false); !strings.Contains(p, `<noscript><a class="btn" href="/admin?span=24h&amp;whole=1">`) {
+		t.Errorf("nothing leads who has no scripts to the sums: %s", p)
+	}
+	of = "?span=24h&whole=1"
+	if p := page(false); !strings.Contains(p, "66.7%") {
+		t.Errorf("without scripts: %s", p)
+	}
+	console.pace.note("overview 24h default ", 2*deferAfter)
+	of = ""
 	if p := page(true); !strings.Contains(p, "66.7%") {
 		t.Errorf("what follows: %s", p)
 	}

@@ -28,7 +28,7 @@ func TestPricingPage(t *testing.T) {
 	f.has("found nothing", f.get("/admin/pricing?q=zzz"), 200, "Nothing found")
 	f.has("editing", f.get("/admin/pricing?edit=operator++claude-opus"), 200, `id="f-model_id" name="model_id" type="text" value="claude-opus"`, `value="3.5"`, `value="&lt;b&gt;Opus&lt;/b&gt;"`)
 	f.has("in Chinese", f.get("/admin/pricing", "Accept-Language", "zh"), 200, "价格", "内置")
-	f.has("of an account", f.get("/admin/pricing?account_id=b"), 200, `value="b" selected`, "do=end&amp;account_id=b")
+	f.has("of an account", f.get("/admin/pricing?account_id=b"), 200, `value="b" selected`, "account_id=b&amp;do=end")
 	f.get("/admin/pricing?source=builtin&kind=bedrock&x=1")
 	if !f.asked("GET /api/pricing?kind=bedrock&source=builtin") {
 		t.Errorf("%v", f.calls)

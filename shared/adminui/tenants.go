@@ -201,7 +201,7 @@ func updateTenant(v *view) error {
 			return v.shown(out.Key, v.tenants(&tenantsView{Secret: out.Key, Said: out.Warning}))
 		}
 		if err == nil {
-			return v.done(tenantsPath, "tenants.saved", in.Name)
+			return v.done(v.back(tenantsPath), "tenants.saved", in.Name)
 		}
 	}
 	return d.refused(v, err, true)
@@ -215,7 +215,7 @@ func deleteTenant(v *view) error {
 	if err != nil {
 		return (&tenantsView{}).refused(v, err, false)
 	}
-	return v.done(tenantsPath, "tenants.deleted", v.text("name"))
+	return v.done(v.back(tenantsPath), "tenants.deleted", v.text("name"))
 }
 
 // deleteTenants deletes those that are ticked.

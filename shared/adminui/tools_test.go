@@ -22,7 +22,7 @@ func newToolFake(t *testing.T) *poolFake {
 // what a link asks for does not.
 func TestSetup(t *testing.T) {
 	f := newToolFake(t)
-	f.has("at first", f.get("/admin/setup?url=https://evil.example&model=evil"), 200, "http://example.com/v1", `value="gpt-5.4"`, `value="fast"`, `value="claude-opus-5-5"`, "!evil", `!value="off"`, `!value="claude-*"`, "!<b>m", "data-key=\"YOUR_KEY\"", "~/.codex/config.toml")
+	f.has("at first", f.get("/admin/setup?url=https://evil.example&model=evil"), 200, "http://example.com/v1", `value="gpt-5.4"`, `value="fast"`, `value="claude-opus-5-5"`, "!https://evil.example", `!value="evil"`, "!&#34;evil&#34;", `!value="off"`, `!value="claude-*"`, "!<b>m", "data-key=\"YOUR_KEY\"", "~/.codex/config.toml")
 	f.has("behind TLS", f.get("/admin/setup", "X-Forwarded-Proto", "https"), 200, "https://example.com/v1")
 	in := url.Values{"url": {"https://gate.example:8443/stage/v1/"}, "model": {"us.anthropic.claude-x:0"}, "small": {""}, "allow": {"Read(<x>)\r\n\r\nBash(a)"}, "deny": {`Edit("y")`}}
 	f.has("a form", f.post("/admin/setup?do=show", in), 200, "https://gate.example:8443/stage/v1/messages", "us.anthropic.claude-x:0", "Read(&lt;x&gt;)", "!<x>", "!stage/v1/v1", "!ANTHROPIC_DEFAULT_HAIKU_MODEL")

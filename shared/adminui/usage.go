@@ -13,7 +13,7 @@ import (
 
 func usagePages() []*page {
 	return []*page{{path: usagePath, title: "usage.title", menu: "menu.watch", show: showUsage},
-		{path: usagePath + "/{id}", title: "usage.bodies", admin: true, show: showBodies}}
+		{path: usagePath + "/{id}", title: "usage.bodies", admin: true, show: showBodies}, filePage(usageAPI+"/export", usagePath, "usage.title")}
 }
 
 const (

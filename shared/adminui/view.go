@@ -2,6 +2,7 @@ package adminui
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -63,8 +64,27 @@ func (v *view) get(path string, q url.Values, out any) error {
 // maxAnswer bounds what the API may answer a page with.
 const maxAnswer = 16 << 20
 
-// call asks the API as the browser does: by its session, from its address, with what says from which site the request came.
+// call asks the API, and reads what it answers into out.
 func (v *view) call(method, path string, q url.Values, in, out any) error {
+	a := &answer{header: http.Header{}}
+	if err := v.ask(a, method, path, q, in); err != nil {
+		return err
+	}
+	for _, c := range a.header.Values("Set-Cookie") {
+		v.w.Header().Add("Set-Cookie", c)
+	}
+	if a.status >= 300 {
+		return a.refusal(v)
+	}
+	if out == nil || a.body.Len() == 0 {
+		return nil
+	}
+	return json.Unmarshal(a.body.Bytes(), out)
+}
+
+// ask asks the API as the browser does: by its session, from its address, with what says from which site the request came. w takes
+// the answer.
+func (v *view) ask(w http.ResponseWriter, method, path string, q url.Values, in any) error {
 	var body io.Reader = http.NoBody
 	kind := "application/json"
 	if form, ok := in.(url.Values); ok {
@@ -89,18 +109,8 @@ func (v *view) call(method, path string, q url.Values, in, out any) error {
 	}
 	r.Header.Set("Content-Type", kind)
 	r.Header.Set("Accept", "application/json")
-	a := &answer{header: http.Header{}}
-	v.c.o.API.ServeHTTP(a, r)
-	for _, c := range a.header.Values("Set-Cookie") {
-		v.w.Header().Add("Set-Cookie", c)
-	}
-	if a.status >= 300 {
-		return a.refusal(v)
-	}
-	if out == nil || a.body.Len() == 0 {
-		return nil
-	}
-	return json.Unmarshal(a.body.Bytes(), out)
+	v.c.o.API.ServeHTTP(w, r)
+	return nil
 }
 
 // answer takes what the API answers.
@@ -184,6 +194,11 @@ func (v *view) Wide() bool { return v.page.wide && v.status < 300 }
 
 // Self is the page's own address.
 func (v *view) Self() string { return v.link(v.r.URL.Path) }
+
+// Return is where the language switch comes back to: the page with its query, but for a key and another site's address in it.
+func (v *view) Return() string {
+	return v.With("page", v.Query("page"), "admin_key", "", "next", cmp.Or(next(v.Query("next")), next(v.form.Get("next"))))
+}
 
 // Query is a value of the page's query.
 func (v *view) Query(name string) string { return v.r.URL.Query().Get(name) }

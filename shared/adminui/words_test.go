@@ -107,6 +107,15 @@ func TestWords(t *testing.T) {
 	}
 }
 
+// TestKeysAreRevokedInOneWord: Chinese has two words; that of links is not said of keys.
+func TestKeysAreRevokedInOneWord(t *testing.T) {
+	for key, text := range catalogues()["zh-CN"] {
+		if (strings.Contains(key, "keys.") || strings.Contains(text, "密钥")) && strings.Contains(text, "撤销") {
+			t.Errorf("%s: %s", key, text)
+		}
+	}
+}
+
 // TestNoWordsInTemplates: what people read comes from the catalogue, also in attributes.
 func TestNoWordsInTemplates(t *testing.T) {
 	letters := func(s string) bool {

@@ -26,6 +26,18 @@ before(async () => {
 });
 after(async () => { await browser?.close(); await server?.stop(); await lab?.stop(); });
 
+// point puts the pointer at the right end of a chart until its legend tells of it: what is above may still move it.
+async function point(page, id) {
+  for (const until = Date.now() + 15_000; ;) {
+    const box = await page.locator(`#${id} .u-over`).boundingBox();
+    await page.mouse.move(box.x + box.width - 4, box.y + box.height / 2);
+    await page.mouse.move(box.x + box.width - 3, box.y + box.height / 2);
+    await new Promise((done) => setTimeout(done, 100));
+    if (await page.locator(`#${id} .u-legend .u-value`).first().innerText() !== "–") return;
+    assert.ok(Date.now() < until, "the legend says nothing");
+  }
+}
+
 // chart opens a page and tells what its chart has written, and what its legend says under the pointer, at the right end.
 async function chart(path, id, more) {
   const p = await person(browser, server.url, { as: { admin_key: adminKey }, ...more }), { page } = p;
@@ -37,10 +49,8 @@ async function chart(path, id, more) {
   await page.goto(server.url + path);
   const over = page.locator(`#${id} .u-over`);
   await over.scrollIntoViewIfNeeded();
-  const box = await over.boundingBox();
-  await page.mouse.move(box.x + box.width - 3, box.y + box.height / 2);
+  await point(page, id);
   const value = page.locator(`#${id} .u-legend .u-value`);
-  await page.waitForFunction((id) => document.querySelector(`#${id} .u-legend .u-value`).textContent !== "–", id);
   const said = { legend: await value.allInnerTexts(), written: await page.evaluate(() => window.written), data: JSON.parse(await page.getAttribute("#" + id, "data-chart")),
     colours: await page.evaluate((id) => {
       const of = (name) => { const c = document.createElement("canvas").getContext("2d"); c.fillStyle = getComputedStyle(document.documentElement).getPropertyValue(name).trim(); c.fillRect(0, 0, 1, 1); return [...c.getImageData(0, 0, 1, 1).data]; };
@@ -77,4 +87,56 @@ test("no bar where there was no failure, and its number is 0", async () => {
   assert.equal(c.legend[2], "0");
   assert.ok(c.colours.primary > 0, "no bar of requests is seen");
   assert.equal(c.colours.danger, 0, "what did not happen is drawn");
+});
+
+test("a live part that is told again keeps its chart: the legend under the pointer, and no chart is left behind", async () => {
+  const p = await person(browser, server.url, { as: { admin_key: adminKey } }), { page } = p;
+  await page.addInitScript(() => { // each chart listens to the window until it is destroyed
+    window.charts = 0;
+    for (const [name, by] of [["addEventListener", 1], ["removeEventListener", -1]]) {
+      const was = EventTarget.prototype[name];
+      EventTarget.prototype[name] = function (type, ...rest) { if (this === window && type === "dppxchange") window.charts += by; return was.call(this, type, ...rest); };
+    }
+  });
+  const begun = page.waitForResponse((r) => r.request().headers()["hx-request"] === "true");
+  await page.goto(server.url + "/admin");
+  await begun;
+  await point(page, "overview-chart");
+  const state = () => page.evaluate(() => {
+    const el = document.querySelector("#overview-chart"), data = JSON.parse(el.dataset.chart);
+    return { charts: window.charts, kept: el.firstChild.kept, legend: [...el.querySelectorAll(".u-value")].map((v) => v.textContent), last: data[1].at(-1), sum: data[1].reduce((a, b) => a + b) };
+  });
+  await page.evaluate(() => { document.querySelector("#overview-chart").firstChild.kept = true; });
+  const first = await state();
+  for (let i = 1; i <= 2; i++) {
+    await ask(server.url, proxyKey, "claude-sonnet-4-5");
+    await page.waitForFunction((sum) => JSON.parse(document.querySelector("#overview-chart").dataset.chart)[1].reduce((a, b) => a + b) > sum, first.sum + i - 1, { timeout: 30_000 });
+    await page.waitForTimeout(200); // it is drawn in the next frame
+    const now = await state();
+    assert.ok(now.kept, "another chart was drawn");
+    assert.equal(now.charts, first.charts, "a chart was left behind");
+    assert.notEqual(now.legend[0], "–", "the legend lost the pointer");
+    assert.equal(now.legend[1], now.last.toLocaleString("en-US"), "the legend tells old numbers");
+  }
+  // another theme has other colours, and what is gone is let go of
+  await page.locator("[data-theme-switch]").click();
+  await page.locator("[data-theme-switch]").click();
+  await page.waitForFunction(() => document.querySelectorAll("#overview-chart .u-wrap").length === 1 && !document.querySelector("#overview-chart").firstChild.kept);
+  assert.equal((await state()).charts, first.charts, "the chart of another theme was left behind");
+  await page.evaluate(() => { document.querySelector("#overview-chart").remove(); document.dispatchEvent(new Event("htmx:after:swap")); });
+  assert.equal(await page.evaluate(() => window.charts), first.charts - 1, "a chart that is gone was left behind");
+  p.clean("a live chart");
+  await p.close();
+});
+
+test("a chart is as wide as its place when the window changes", async () => {
+  const p = await person(browser, server.url, { as: { admin_key: adminKey }, width: 1440 }), { page } = p;
+  await page.goto(server.url + "/admin/usage");
+  await page.locator("[data-chart] .u-over").first().waitFor();
+  for (const width of [360, 1440, 768]) {
+    await page.setViewportSize({ width, height: 900 });
+    await page.waitForFunction(() => [...document.querySelectorAll("[data-chart]")].every((el) => el.clientWidth === Math.round(el.querySelector(".u-wrap").getBoundingClientRect().width)), undefined, { timeout: 5000 }).catch(() => assert.fail(`${width} px: not as wide as its place`));
+  }
+  p.clean("widths");
+  await p.close();
 });

@@ -68,6 +68,28 @@ test("the audit log: filters, differences, older entries, exports, verification"
   await own.close();
 });
 
+test("a file that is refused is said in the page, and one without a session leads to the login", async () => {
+  const p = await person(browser, server.url, { as: admin, lang: "zh-CN" }), { page } = p;
+  for (const path of ["/admin/usage", "/admin/audit"]) {
+    await page.goto(server.url + path);
+    const link = page.locator("main a[href*='format=csv']").first();
+    await link.evaluate((a) => { a.href = a.href.replace("format=csv", "format=none"); });
+    await page.locator("main a[href*='format=none']").click();
+    await page.locator("main .alert-danger").waitFor();
+    assert.equal(await page.locator("aside [aria-current=page]").getAttribute("href"), path, "the menu does not tell where one is");
+    p.clean("a refused file", /status of 400/);
+    nothing(await audit(page));
+    await page.goto(server.url + path);
+    const cookies = await p.context.cookies();
+    await p.context.clearCookies({ name: "session_token" });
+    await page.locator("main a[href*='format=csv']").first().click();
+    await page.waitForURL((u) => u.pathname === "/login" && u.searchParams.get("next") === path);
+    await p.context.addCookies(cookies);
+  }
+  p.clean("files");
+  await p.close();
+});
+
 test("client setup: the key stays in the browser; files and texts hold what was asked for", async () => {
   const p = await person(browser, server.url, { as: tenant, acceptDownloads: true, permissions: ["clipboard-read", "clipboard-write"] }), { page } = p;
   const sent = [];
