@@ -96,25 +96,7 @@ func (c *Console) live(w http.ResponseWriter, r *http.Request, p *page, id strin
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no")
-	rc := http.NewResponseController(w)
-	ctx, cancel := context.WithCancel(r.Context())
-	r = r.WithContext(ctx)
-	var mu sync.Mutex
-	defer func() { // nobody writes once this has returned
-		mu.Lock()
-		defer mu.Unlock()
-		cancel()
-	}()
-	send := func(text string) bool {
-		mu.Lock()
-		defer mu.Unlock()
-		if ctx.Err() != nil {
-			return false
-		}
-		_ = rc.SetWriteDeadline(time.Now().Add(livePatient)) // who does not read is gone
-		_, err := w.Write([]byte(text))
-		return err == nil && rc.Flush() == nil
-	}
+	send := (&told{w: w}).send
 	switch {
 	case a.over():
 		send(ended)
@@ -126,20 +108,25 @@ func (c *Console) live(w http.ResponseWriter, r *http.Request, p *page, id strin
 		send("retry: " + liveRetry + "\n" + event(a.body.Bytes()))
 		return
 	}
-	go func() { // however long a look takes
-		quiet := time.NewTicker(liveQuiet)
-		defer quiet.Stop()
+	ctx, cancel := context.WithCancel(r.Context())
+	r = r.WithContext(ctx)
+	var quiet sync.WaitGroup
+	quiet.Go(func() { // however long a look takes
+		every := time.NewTicker(liveQuiet)
+		defer every.Stop()
 		for {
 			select {
 			case <-ctx.Done():
 				return
-			case <-quiet.C:
+			case <-every.C:
 				if !send(":\n\n") {
 					cancel()
 				}
 			}
 		}
-	}()
+	})
+	defer quiet.Wait()
+	defer cancel()
 	wait := time.NewTimer(liveEvery)
 	defer wait.Stop()
 	var shown []byte
@@ -168,6 +155,22 @@ func (c *Console) live(w http.ResponseWriter, r *http.Request, p *page, id strin
 		a, _ = c.look(r, p, id)
 		wait.Reset(max(liveEvery, liveShare*time.Since(began)))
 	}
+}
+
+// told is what a stream is written to, by what looks and by what keeps it.
+type told struct {
+	mu sync.Mutex
+	w  http.ResponseWriter
+}
+
+// send reports whether the other side still reads.
+func (t *told) send(text string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	rc := http.NewResponseController(t.w)
+	_ = rc.SetWriteDeadline(time.Now().Add(livePatient)) // who does not read is gone
+	_, err := t.w.Write([]byte(text))
+	return err == nil && rc.Flush() == nil
 }
 
 // ended has the page loaded anew: the server says then where to.
