@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,7 +34,7 @@ const (
 
 // gateway is a process of the gateway.
 type gateway struct {
-	URL   string
+	URL   string // from ready on
 	index int
 	cmd   *exec.Cmd
 	done  chan struct{} // closed when it has ended
@@ -53,8 +54,8 @@ func keyOf(account string) string {
 }
 
 // startGateway starts a process with nothing in its environment but what is named here and env.
-func startGateway(ctx context.Context, binary, addr, dir string, index int, env []string) (*gateway, error) {
-	g := &gateway{URL: "http://" + addr, index: index, done: make(chan struct{}), log: filepath.Join(dir, fmt.Sprintf("gateway-%d.log", index))}
+func startGateway(ctx context.Context, binary, dir string, index int, env []string) (*gateway, error) {
+	g := &gateway{index: index, done: make(chan struct{}), log: filepath.Join(dir, fmt.Sprintf("gateway-%d.log", index))}
 	g.cmd = exec.CommandContext(ctx, binary, "serve")
 	g.cmd.Dir = filepath.Join(dir, fmt.Sprint("gateway-", index))
 	if err := os.Mkdir(g.cmd.Dir, 0o700); err != nil {
@@ -66,7 +67,7 @@ func startGateway(ctx context.Context, binary, addr, dir string, index int, env 
 	}
 	defer func() { _ = out.Close() }() // the process has its own copy
 	g.cmd.Stdout, g.cmd.Stderr = out, out
-	g.cmd.Env = append([]string{"LISTEN_ADDR=" + addr, "ADMIN_API_KEY=" + adminKey, "DEFAULT_PROXY_API_KEY=" + mainKey, "DEFAULT_ACCOUNT_NAME=" + accountMain,
+	g.cmd.Env = append([]string{"LISTEN_ADDR=127.0.0.1:0", "ADMIN_API_KEY=" + adminKey, "DEFAULT_PROXY_API_KEY=" + mainKey, "DEFAULT_ACCOUNT_NAME=" + accountMain,
 		"UPSTREAM_ALLOW_PRIVATE=true", "LOG_FORMAT=json", "DRAIN_TIMEOUT=" + grace.String(), "HOME=" + g.cmd.Dir,
 		"STREAM_SILENCE_TIMEOUT=" + silenceAfter.String(), "ANSWER_TIMEOUT=" + silenceAfter.String()}, env...)
 	if err := g.cmd.Start(); err != nil {
@@ -84,11 +85,8 @@ func (g *gateway) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
 	for {
-		if resp, err := own().Get(g.URL + "/readyz"); err == nil {
-			_ = resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return nil
-			}
+		if g.answers() {
+			return nil
 		}
 		select {
 		case <-g.done:
@@ -100,6 +98,27 @@ func (g *gateway) ready(ctx context.Context) error {
 			return fmt.Errorf("gateway %d is not ready after %v: %w", g.index, startWait, ctx.Err())
 		}
 	}
+}
+
+// announced is the address that a gateway with a port of the system's choice tells of in its log.
+var announced = regexp.MustCompile(`127\.0\.0\.1:[1-9][0-9]*`)
+
+// answers reports whether the gateway takes requests, and learns from its log where it does.
+func (g *gateway) answers() bool {
+	if g.URL == "" {
+		said, _ := os.ReadFile(g.log)
+		addr := announced.Find(said)
+		if addr == nil {
+			return false
+		}
+		g.URL = "http://" + string(addr)
+	}
+	resp, err := own().Get(g.URL + "/readyz")
+	if err != nil {
+		return false
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
 }
 
 func tail(b []byte) []byte { return b[max(0, len(b)-2000):] }

@@ -7,6 +7,7 @@ replace sluice => ../..
 require (
 	github.com/anthropics/anthropic-sdk-go v1.84.0
 	github.com/openai/openai-go/v3 v3.96.0
+	golang.org/x/sys v0.49.0
 	sluice v0.0.0-00010101000000-000000000000
 )
 

@@ -117,7 +117,7 @@ func createTable(ctx context.Context, url string) error {
 func (b *lab) open(ctx context.Context, dir string, env []string) error {
 	b.nodes = map[string][]*node{}
 	add := func(account string, p nodePlan) error {
-		n, err := openNode(b.ledger, &b.o.ports, p)
+		n, err := openNode(b.ledger, p)
 		if err == nil {
 			n.dark = account == accountDark
 			b.nodes[account] = append(b.nodes[account], n)
@@ -141,24 +141,22 @@ func (b *lab) open(ctx context.Context, dir string, env []string) error {
 	if err := add(accountNarrow, b.script.Narrow); err != nil {
 		return err
 	}
-	var urls []string
 	for i := range b.o.gateways {
-		addr, err := b.o.ports.next()
-		if err != nil {
-			return err
-		}
-		g, err := startGateway(ctx, b.o.binary, addr, dir, i, env)
+		g, err := startGateway(ctx, b.o.binary, dir, i, env)
 		if err != nil {
 			return err
 		}
 		b.gateways = append(b.gateways, g)
+	}
+	var urls []string
+	for _, g := range b.gateways {
+		if err := g.ready(ctx); err != nil {
+			return err
+		}
 		urls = append(urls, g.URL)
 	}
 	b.clients = newClients(urls)
 	for i, g := range b.gateways {
-		if err := g.ready(ctx); err != nil {
-			return err
-		}
 		if i > 0 && b.ledger.Shared {
 			continue
 		}
@@ -316,6 +314,7 @@ func (b *lab) close(cancel func()) {
 	}
 	for n := range b.all() {
 		n.down()
+		n.release()
 	}
 	if b.clients != nil {
 		b.clients.transport.CloseIdleConnections()

@@ -55,7 +55,6 @@ type options struct {
 	race     bool
 	lenient  bool
 	verbose  bool
-	ports    ports
 }
 
 func parse(args []string) (*options, error) {

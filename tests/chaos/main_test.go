@@ -140,12 +140,12 @@ func TestPrintTellsFailures(t *testing.T) {
 // as given.
 func TestNodeDies(t *testing.T) {
 	l := &ledger{}
-	n, err := openNode(l, &ports{}, nodePlan{Name: "node-1"})
+	n, err := openNode(l, nodePlan{Name: "node-1"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer n.down()
-	c := newClients([]string{"http://" + n.addr})
+	c := newClients([]string{"http://" + n.String()})
 	defer c.transport.CloseIdleConnections()
 	ask := func(m string, onText func()) *request {
 		r := &request{planned: planned{Marker: m, API: apiMessages, Model: modelClaude, Stream: true}, onText: onText}

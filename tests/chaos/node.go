@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -29,7 +26,7 @@ type fake interface {
 // node is a fake upstream that can go down and come back at its address.
 type node struct {
 	nodePlan
-	addr   string
+	*address
 	ledger *ledger
 	start  time.Time // of the script
 	dark   bool      // it never answers
@@ -41,41 +38,14 @@ type node struct {
 	alive []*attempt // on srv, in the order of arrival for each marker
 }
 
-// openNode starts a node at a free address.
-func openNode(l *ledger, free *ports, p nodePlan) (*node, error) {
-	addr, err := free.next()
+// openNode starts a node at an address that is its own until it is shut.
+func openNode(l *ledger, p nodePlan) (*node, error) {
+	a, err := holdAddress()
 	if err != nil {
 		return nil, err
 	}
-	n := &node{nodePlan: p, addr: addr, ledger: l}
+	n := &node{nodePlan: p, address: a, ledger: l}
 	return n, n.up()
-}
-
-// ports hands out addresses of this machine. It is safe for concurrent use.
-type ports struct {
-	mu    sync.Mutex
-	given map[int]bool
-}
-
-// next is a free address whose port the system gives to nobody else while nothing listens there: one below those that it
-// gives to outgoing connections.
-func (p *ports) next() (string, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for range 1000 {
-		port := 20_000 + rand.IntN(10_000)
-		addr := fmt.Sprintf("127.0.0.1:%d", port)
-		if l, err := net.Listen("tcp", addr); err == nil && !p.given[port] {
-			if p.given == nil {
-				p.given = map[int]bool{}
-			}
-			p.given[port] = true
-			return addr, l.Close()
-		} else if err == nil {
-			_ = l.Close()
-		}
-	}
-	return "", errors.New("there is no free port from 20000 to 29999")
 }
 
 func (n *node) up() error {
@@ -84,8 +54,11 @@ func (n *node) up() error {
 	if n.srv != nil {
 		return nil
 	}
-	opts := []up.Option{up.WithAddr(n.addr), up.WithKey(upstreamKey)}
-	var err error
+	ln, err := n.listen()
+	if err != nil {
+		return err
+	}
+	opts := []up.Option{up.WithListener(ln), up.WithKey(upstreamKey)}
 	switch n.Kind {
 	case kindOpenAI:
 		n.srv, err = asFake(up.StartOpenAI(opts...))
@@ -321,7 +294,7 @@ func (n *nodePlan) serves() []string { return slices.Sorted(maps.Keys(n.models()
 
 // fields are what the admin API takes for the node.
 func (n *node) fields() map[string]any {
-	base := "http://" + n.addr
+	base := "http://" + n.String()
 	in := map[string]any{"name": n.Name, "base_url": base, "api_key": upstreamKey, "models": n.serves(), "model_map": n.models()}
 	switch n.Kind {
 	case kindOpenAI:

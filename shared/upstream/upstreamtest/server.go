@@ -56,7 +56,7 @@ type api interface {
 
 type options struct {
 	key        string
-	addr       string
+	listener   net.Listener
 	base       string
 	recording  bool
 	validating bool
@@ -77,8 +77,9 @@ type Option func(*options)
 // token. Without this option any non-empty credential is valid.
 func WithKey(key string) Option { return func(o *options) { o.key = key } }
 
-// WithAddr listens on addr instead of a free loopback port.
-func WithAddr(addr string) Option { return func(o *options) { o.addr = addr } }
+// WithListener takes connections from l, which Close closes, instead of a free
+// loopback port.
+func WithListener(l net.Listener) Option { return func(o *options) { o.listener = l } }
 
 // WithBase serves [OpenAI] under the given path instead of /v1, as Azure
 // (/openai/v1) and other services do.
@@ -105,7 +106,7 @@ func WithBatchPolls(n int) Option { return func(o *options) { o.batchPolls = n }
 // start serves the API until Close.
 func (f *fake) start(api api, models []string, opts []Option) error {
 	f.api = api
-	f.options = options{addr: "127.0.0.1:0", base: "/v1", recording: true, validating: true, models: models, history: 10_000}
+	f.options = options{base: "/v1", recording: true, validating: true, models: models, history: 10_000}
 	for _, opt := range opts {
 		opt(&f.options)
 	}
@@ -121,9 +122,12 @@ func (f *fake) start(api api, models []string, opts []Option) error {
 	f.noCache = []string{"no-cache"}
 	f.scratch.New = func() any { return new(scratch) }
 	f.ids.Store(uint64(time.Now().UnixNano()))
-	ln, err := net.Listen("tcp", f.addr)
-	if err != nil {
-		return fmt.Errorf("start fake upstream: %w", err)
+	ln := f.listener
+	if ln == nil {
+		var err error
+		if ln, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return fmt.Errorf("start fake upstream: %w", err)
+		}
 	}
 	f.URL = "http://" + ln.Addr().String()
 	f.server = &http.Server{
