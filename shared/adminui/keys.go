@@ -284,8 +284,14 @@ func rotateKey(v *view) error {
 		if overlap != nil {
 			in.Overlap = *overlap
 		}
+		if in.Overlap == 0 { // the credential that clients have now ends for good
+			err = v.confirmed(v.text("name"))
+		}
 		var out made
-		if err = v.call(http.MethodPost, keysAPI+"/rotate", url.Values{"id": {v.text("id")}}, in, &out); err == nil {
+		if err == nil {
+			err = v.call(http.MethodPost, keysAPI+"/rotate", url.Values{"id": {v.text("id")}}, in, &out)
+		}
+		if err == nil {
 			d.Secret = out.Key
 			return v.shown(d.Secret, v.keys(d))
 		}

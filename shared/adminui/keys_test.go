@@ -50,6 +50,16 @@ func TestKeysPage(t *testing.T) {
 		t.Errorf("a form that does not say what to do sent %q", sent)
 	}
 	f.has("many for good, without the word for it", f.post("/admin/keys?do=bulk", url.Values{"ids": {"7"}, "what": {"delete"}}), 400, `role="alert"`)
+	for overlap, confirmed := range map[string]string{"0": "", "": "", "00": "another"} {
+		f.has("a rotation that ends the old one, without its name", f.post("/admin/keys?do=rotate", url.Values{"id": {"7"}, "name": {"ci"}, "overlap": {overlap}, "confirm": {confirmed}}), 400, "Type ci to confirm")
+	}
+	if sent, ok := f.sent["POST /admin/api/keys/rotate?id=7"]; ok {
+		t.Errorf("unconfirmed, it sent %q", sent)
+	}
+	_ = f.post("/admin/keys?do=rotate", url.Values{"id": {"7"}, "name": {"ci"}, "overlap": {"3600"}})
+	if sent := f.sent["POST /admin/api/keys/rotate?id=7"]; sent != `{"overlap":3600}` {
+		t.Errorf("with an overlap it sent %q", sent)
+	}
 	f.has("a refused form", f.post("/admin/keys?do=create", url.Values{"name": {"x"}, "requests_per_minute": {"many"}}), 400, `value="many"`, "invalid-feedback")
 }
 
@@ -67,7 +77,7 @@ func TestOwnKeyRotated(t *testing.T) {
 			_, _ = io.WriteString(w, adminMe)
 		}
 	})
-	r := httptest.NewRequest("POST", "/admin/keys?do=rotate", strings.NewReader("id=1&overlap=0"))
+	r := httptest.NewRequest("POST", "/admin/keys?do=rotate", strings.NewReader("id=1&overlap=0&name=ci&confirm=ci"))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	w := httptest.NewRecorder()
 	New(Options{API: api}).ServeHTTP(w, r)

@@ -266,8 +266,13 @@ func createShare(v *view) error {
 	return v.shares(&sharesView{Made: &s})
 }
 
+// revokeShare revokes one, whose name nobody would type: the word for what cannot be undone stands for it.
 func revokeShare(v *view) error {
-	if err := v.call(http.MethodDelete, sharesAPI+"/"+url.PathEscape(v.text("id")), nil, nil, nil); err != nil {
+	err := v.confirmed(v.t("list.bulk.word"))
+	if err == nil {
+		err = v.call(http.MethodDelete, sharesAPI+"/"+url.PathEscape(v.text("id")), nil, nil, nil)
+	}
+	if err != nil {
 		return v.refusedShare(err, false)
 	}
 	return v.done(v.back("/admin/monitor/shares"), "monitor.revoked")

@@ -131,9 +131,14 @@ func TestShares(t *testing.T) {
 		do       string
 		form     url.Values
 		location string
-	}{{"revoke", url.Values{"id": {"share-a"}}, "/admin/monitor/shares?done=monitor.revoked"}, {"bulk", url.Values{"ids": {"share-a", "../x?y"}, "confirm": {"delete"}}, "/admin/monitor/shares?done=monitor.bulk&done=2"}} {
+	}{{"revoke", url.Values{"id": {"share-a"}, "confirm": {"delete"}}, "/admin/monitor/shares?done=monitor.revoked"}, {"bulk", url.Values{"ids": {"share-a", "../x?y"}, "confirm": {"delete"}}, "/admin/monitor/shares?done=monitor.bulk&done=2"}} {
 		if w := ask("POST", "/admin/monitor/shares?do="+c.do, c.form); w.Code != 303 || w.Header().Get("Location") != c.location {
 			t.Errorf("%s: %d to %q", c.do, w.Code, w.Header().Get("Location"))
+		}
+	}
+	for _, word := range []string{"", "yes", "share-a"} {
+		if w := ask("POST", "/admin/monitor/shares?do=revoke", url.Values{"id": {"share-a"}, "confirm": {word}}); w.Code != 400 || !strings.Contains(w.Body.String(), "Type delete to confirm") {
+			t.Errorf("confirmed by %q: %d %s", word, w.Code, w.Body)
 		}
 	}
 	if got, want := strings.Join(a.sent, "|"), `POST /api/monitor/shares {"account_id":"acc-b","expire_in":"168h"}|DELETE /api/monitor/shares/share-a |DELETE /api/monitor/shares/share-a |DELETE /api/monitor/shares/..%2Fx%3Fy `; got != want {
@@ -143,7 +148,7 @@ func TestShares(t *testing.T) {
 	if w := ask("POST", "/admin/monitor/shares?do=create", url.Values{"expire_in": {"168h"}}); w.Code != 400 || !strings.Contains(w.Body.String(), "must be 1h") || !strings.Contains(w.Body.String(), `value="168h" selected`) {
 		t.Errorf("%d: %s", w.Code, w.Body)
 	}
-	if w := ask("POST", "/admin/monitor/shares?do=revoke", url.Values{"id": {"share-a"}}); w.Code != 400 || !strings.Contains(w.Body.String(), "share not found") {
+	if w := ask("POST", "/admin/monitor/shares?do=revoke", url.Values{"id": {"share-a"}, "confirm": {"delete"}}); w.Code != 400 || !strings.Contains(w.Body.String(), "share not found") {
 		t.Errorf("%d: %s", w.Code, w.Body)
 	}
 }

@@ -132,6 +132,12 @@ for (const { lang, width } of [{ lang: "en-US", width: 1440 }, { lang: "zh-CN", 
     await row(page, `flow-key-${lang}`).locator("[data-open^=rotate]").click();
     await page.locator("dialog[open] [name=overlap]").fill("0");
     await page.locator("dialog[open] button.btn-primary").click();
+    await complaint(page);
+    assert.equal(await works(first), 200, "a credential ended at once, and nobody confirmed it");
+    await row(page, `flow-key-${lang}`).locator("[data-open^=rotate]").click();
+    await page.locator("dialog[open] [name=overlap]").fill("0");
+    await page.locator("dialog[open] [name=confirm]").fill(`flow-key-${lang}`);
+    await page.locator("dialog[open] button.btn-primary").click();
     const second = await page.locator("#once").innerText();
     assert.deepEqual([await works(first), await works(second)], [401, 200]);
     await page.goto(`${server.url}/admin/keys?account_id=default&q=flow-key-${lang}&sort=-id`);
@@ -184,6 +190,12 @@ for (const { lang, width } of [{ lang: "en-US", width: 1440 }, { lang: "zh-CN", 
     assert.match(await q.page.locator("main").innerText(), /default-claude/);
     assert.ok(!(await q.page.content()).includes(lab.anthropic), "a share shows an address");
     await page.locator('[data-open^="revoke-"]').first().click();
+    await page.locator("dialog[open] [name=confirm]").fill("another word");
+    await page.locator("dialog[open] button.btn-danger").click();
+    await complaint(page);
+    assert.equal((await q.page.goto(made)).status(), 200, "a link ended, and nobody confirmed it");
+    await page.locator('[data-open^="revoke-"]').first().click();
+    await page.locator("dialog[open] [name=confirm]").fill(lang === "en" ? "delete" : "删除");
     await page.locator("dialog[open] button.btn-danger").click();
     await said(page).waitFor();
     assert.equal((await q.page.goto(made)).status(), 404);
