@@ -9,6 +9,8 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X sluice/shared/release.commit=$(CO
 # the race detector needs cgo and a C compiler; without them the tests still run, and say so
 RACE := $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
 FUZZTIME ?= 200000x
+# empty: inputs are not guided by coverage, and nothing is compiled for that; as well for some thousand executions
+FUZZ_BUILD ?= -fuzz=.
 
 .PHONY: help vendor-ui test-ui ui-shots bench-ui build build-local build-functions package bench-cold bench-usage run local test test-stores test-clients test-all check tidy bench bench-limits chaos fuzz deploy-guided lint-deploy clean
 
@@ -118,9 +120,12 @@ bench-usage: ## what each page asks of usage: a million records on SQLite and re
 	go run ./tests/usagebench
 
 fuzz: ## each fuzz target FUZZTIME: executions (200000x) or a time (30s)
-	@set -e; for p in $$(go list ./shared/...); do \
-		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
-			echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$p; done; done
+	@set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	for p in $$(grep -rl --include='*_test.go' '^func Fuzz' shared | xargs -n1 dirname | sort -u); do \
+		go test -c $(FUZZ_BUILD) -o "$$dir/fuzz.test" "./$$p"; \
+		for f in $$(cd "$$p" && "$$dir/fuzz.test" -test.list '^Fuzz' | grep '^Fuzz'); do \
+			echo "$$p $$f"; (cd "$$p" && "$$dir/fuzz.test" -test.run '^$$' -test.fuzz "^$$f\$$" -test.fuzztime $(FUZZTIME) \
+				-test.fuzzminimizetime 10x -test.fuzzcachedir "$$(go env GOCACHE)/fuzz/sluice/$$p"); done; done
 
 deploy-guided: build-functions ## build the functions and deploy template.yaml with the SAM CLI, which asks for the parameters
 	@command -v sam >/dev/null || { echo "deploy-guided needs the SAM CLI; see docs/deploy-aws.md"; exit 1; }

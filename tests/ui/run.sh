@@ -23,8 +23,8 @@ fi
 
 bin="$(mktemp -d)"
 trap 'rm -rf "$bin"' EXIT
-CGO_ENABLED=0 go build -o "$bin/" ./lab
-CGO_ENABLED=0 go build -o "$bin/sluice" ../../local
+CGO_ENABLED=0 go build -trimpath -o "$bin/" ./lab # compiled as "make build" does, so that both share what is
+CGO_ENABLED=0 go build -trimpath -o "$bin/sluice" ../../local
 SLUICE_BIN="$bin/sluice" LAB_BIN="$bin/lab"
 export SLUICE_BIN LAB_BIN
 
