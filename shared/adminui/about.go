@@ -40,4 +40,20 @@ func showAbout(v *view) error {
 	return v.render("about.html", d)
 }
 
+// BuildText is which program this is, as GET /version tells without a login, too.
+func (v *view) BuildText() string {
+	b := release.Read()
+	built := ""
+	if !b.Date.IsZero() {
+		built = b.Date.Format("2006-01-02 15:04 UTC")
+	}
+	out := v.t("about.version") + ": " + v.c.o.Version
+	for _, of := range [...][2]string{{"about.commit", b.Commit}, {"about.built", built}, {"about.go", b.Go}} {
+		if of[1] != "" {
+			out += "\n" + v.t(of[0]) + ": " + of[1]
+		}
+	}
+	return out
+}
+
 func showChangelog(v *view) error { return v.render("changelog.html", markdown(sluice.Changelog())) }

@@ -181,7 +181,7 @@ func saveRow(v *view) error {
 	if err := v.call(method, rowsAPI, q, in, nil); err != nil {
 		return v.refusedRow(&compatView{}, err)
 	}
-	return v.done(v.compatBack(), "compat.saved", v.text("name"))
+	return v.done(v.back(compatPath), "compat.saved", v.text("name"))
 }
 
 // rowOf is the row that a form was opened for; nil: none, or none any more, which the API says where it matters.
@@ -224,7 +224,7 @@ func removeRow(v *view) error {
 	if err != nil {
 		return v.refusedSmall(err)
 	}
-	return v.done(v.compatBack(), "compat.removed", v.text("name"))
+	return v.done(v.back(compatPath), "compat.removed", v.text("name"))
 }
 
 // removeRows takes those away that are ticked.
@@ -233,7 +233,7 @@ func removeRows(v *view) error {
 	if err != nil {
 		return v.refusedSmall(err)
 	}
-	return v.done(v.compatBack(), "compat.bulk", grouped(int64(n)))
+	return v.done(v.back(compatPath), "compat.bulk", grouped(int64(n)))
 }
 
 func (v *view) removeOne(id string) error {
@@ -250,18 +250,4 @@ func (v *view) refusedSmall(err error) error {
 		return err
 	}
 	return v.compat(&compatView{Err: f.small()})
-}
-
-// compatBack is the page after a form, with what was looked at.
-func (v *view) compatBack() string {
-	q := url.Values{}
-	for _, name := range [...]string{"kind", "action", "source", "q", "sort"} {
-		if s := v.Query(name); s != "" {
-			q.Set(name, s)
-		}
-	}
-	if len(q) == 0 {
-		return compatPath
-	}
-	return compatPath + "?" + q.Encode()
 }

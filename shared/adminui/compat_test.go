@@ -72,17 +72,17 @@ func TestCompatForm(t *testing.T) {
 	typed := url.Values{"kind": {"field"}, "name": {" container "}, "model": {"*"}, "route": {"invoke"}, "act": {"drop"}, "to": {""}, "when": {"a.b=1\na.c!=2"}, "unless": {"a-flag\r\n c-flag"}, "message": {""}, "evidence": {"400, 2027"}}
 	for _, c := range []struct{ why, target, call, sent string }{
 		{"a new one", "?do=create&kind=field&page=2", "POST /api/compat/rows", `{"action":"drop","evidence":"400, 2027","kind":"field","model":"*","name":"container","route":"invoke","unless":["a-flag","c-flag"],"when":["a.b=1","a.c!=2"]}`},
-		{"an edit, under the old name", "?do=update&kind=field&edit=" + url.QueryEscape(fieldRow), "PUT /api/compat/rows?" + fieldRow,
+		{"an edit, under the old name", "?do=update&page=2&kind=field&edit=" + url.QueryEscape(fieldRow), "PUT /api/compat/rows?" + fieldRow,
 			`{"action":"drop","evidence":"400, 2027","kind":"field","later":{"x":1},"model":"*","name":"container","route":"invoke","unless":["a-flag","c-flag"],"when":["a.b=1","a.c!=2"]}`},
-		{"over a built-in one", "?do=update&kind=field&edit=" + url.QueryEscape(builtinRow), "POST /api/compat/rows", `{"action":"drop","evidence":"400, 2027","kind":"field","model":"*","name":"container","route":"invoke","unless":["a-flag","c-flag"],"when":["a.b=1","a.c!=2"]}`},
-		{"an edit of what has gone meanwhile", "?do=update&kind=field&edit=x", "POST /api/compat/rows", `{"action":"drop","evidence":"400, 2027","kind":"field","model":"*","name":"container","route":"invoke","unless":["a-flag","c-flag"],"when":["a.b=1","a.c!=2"]}`},
+		{"over a built-in one", "?do=update&page=2&kind=field&edit=" + url.QueryEscape(builtinRow), "POST /api/compat/rows", `{"action":"drop","evidence":"400, 2027","kind":"field","model":"*","name":"container","route":"invoke","unless":["a-flag","c-flag"],"when":["a.b=1","a.c!=2"]}`},
+		{"an edit of what has gone meanwhile", "?do=update&page=2&kind=field&edit=x", "POST /api/compat/rows", `{"action":"drop","evidence":"400, 2027","kind":"field","model":"*","name":"container","route":"invoke","unless":["a-flag","c-flag"],"when":["a.b=1","a.c!=2"]}`},
 	} {
 		f := newCompatFake(t)
 		w := f.post("/admin/bedrock"+c.target, typed)
 		if got := f.sent[c.call]; w.Code != http.StatusSeeOther || got != c.sent {
 			t.Errorf("%s: %d, %v", c.why, w.Code, f.sent)
 		}
-		if to := w.Header().Get("Location"); to != "/admin/bedrock?kind=field&done=compat.saved&done=container" {
+		if to := w.Header().Get("Location"); to != "/admin/bedrock?kind=field&page=2&done=compat.saved&done=container" {
 			t.Errorf("%s: to %s", c.why, to)
 		}
 	}

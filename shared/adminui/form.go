@@ -1,6 +1,7 @@
 package adminui
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
@@ -13,6 +14,7 @@ type form struct {
 	Values  url.Values
 	Problem string // with the whole
 	errors  map[string]string
+	again   map[string]string // at secrets that were typed, and do not come back
 }
 
 // ValueOf is what a field shows.
@@ -33,17 +35,18 @@ func (f *form) ErrorOf(name string) string {
 	if f == nil {
 		return ""
 	}
-	return f.errors[name]
+	return cmp.Or(f.errors[name], f.again[name])
 }
 
 // refused makes a form to show again of what was sent and of why it was refused. names are the form's fields by the API's, where
-// they differ. An error that is no refusal is returned.
+// they differ. An error that is no refusal is returned. Secrets are not sent back: at each that was typed the form says so, or the
+// next attempt would save what is weaker.
 func (v *view) refused(err error, names map[string]string) (*form, error) {
 	var no *Refusal
 	if !errors.As(err, &no) || no.Status == http.StatusUnauthorized {
 		return nil, err
 	}
-	f := &form{Values: v.form, errors: map[string]string{}}
+	f := &form{Values: v.form, errors: map[string]string{}, again: map[string]string{}}
 	field := no.Field
 	if n, ok := names[field]; ok {
 		field = n
@@ -55,8 +58,29 @@ func (v *view) refused(err error, names map[string]string) (*form, error) {
 	} else {
 		f.Problem = no.Message
 	}
+	for _, name := range secretFields() {
+		if f.Values.Get(name) != "" {
+			f.Values.Del(name)
+			f.again[name] = v.t("form.again")
+		}
+	}
 	v.status = no.Status
 	return f, nil
+}
+
+// secretFields are those of all forms, by the API's names.
+func secretFields() []string {
+	return []string{"password", "proxy_api_key", "api_key", "secret_access_key", "session_token", "external_id", "secret", "bot_token", "refresh_token", "client_secret"}
+}
+
+// emptied refuses a field that was there and is empty now, where that changes nothing for the API.
+func (v *view) emptied(names ...string) error {
+	for _, name := range names {
+		if v.form.Has(name) && v.text(name) == "" {
+			return &Refusal{Status: http.StatusBadRequest, Field: name, Message: v.t("form.needed")}
+		}
+	}
+	return nil
 }
 
 // small is the form where its fields are not shown again: they were in a dialog, which is closed now, or in a row.

@@ -3,6 +3,7 @@ package adminui
 import (
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -85,5 +86,16 @@ func TestSignedInAlready(t *testing.T) {
 		if w.Code != 303 || w.Header().Get("Location") != want {
 			t.Errorf("%s: %d to %q", target, w.Code, w.Header().Get("Location"))
 		}
+	}
+}
+
+// TestLoginTellsTheBuild: who sees the login can ask GET /version for the same.
+func TestLoginTellsTheBuild(t *testing.T) {
+	w := httptest.NewRecorder()
+	New(Options{API: &api{}, Version: `v1"<b>`}).ServeHTTP(w, requestOf("GET", "/login"))
+	_, title, _ := strings.Cut(w.Body.String(), `<h1 class="text-center" title="`)
+	title, _, _ = strings.Cut(title, `"`)
+	if !strings.HasPrefix(title, "Version: v1&#34;&lt;b&gt;\n") || !strings.HasSuffix(title, "\nGo version: "+runtime.Version()) {
+		t.Errorf("%q", title)
 	}
 }

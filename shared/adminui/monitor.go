@@ -251,7 +251,7 @@ func (v *view) refusedShare(err error, whole bool) error {
 	if whole {
 		return v.shares(&sharesView{Form: f})
 	}
-	return v.shares(&sharesView{Err: f})
+	return v.shares(&sharesView{Err: f.small()})
 }
 
 func createShare(v *view) error {

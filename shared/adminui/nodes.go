@@ -100,10 +100,10 @@ func (v *view) picker() (p picker, err error) {
 	return p, err
 }
 
-// back is a page's path with what of the address should outlast a form: the account, the search, the order.
+// back is a page's path with what of the address should outlast a form: the account, the filters, the search, the order, the page.
 func (v *view) back(path string) string {
 	q := url.Values{}
-	for _, name := range [...]string{"account_id", "state", "q", "sort", "page"} {
+	for _, name := range [...]string{"account_id", "state", "q", "sort", "page", "kind", "action", "source", "tab"} {
 		if s := v.Query(name); s != "" {
 			q.Set(name, s)
 		}

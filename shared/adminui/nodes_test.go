@@ -53,7 +53,7 @@ const (
 	someMore = `{"nodes":[
  {"id":"1","account_id":"default","name":"<script>alert(1)</script>","kind":"anthropic","base_url":"https://a.example","has_api_key":true,"weight":1,"state":"online","health_check_method":"api","requests":10,"fail_count":1,"health_rate":90,"ping_ms":31},
  {"id":"2","account_id":"default","name":"b","kind":"openai","base_url":"https://b.example/v1","weight":1,"state":"login_needed","state_reason":"<i>why</i>","health_check_method":"head","wire":"both","model_map":{"x":"y"},"health_rate":100},
- {"id":"3","account_id":"default","name":"c","kind":"amazonq","weight":4,"state":"disabled","disabled":true,"active":true,"health_check_method":"api","health_rate":100,"limits":{"requests_per_minute":60}}]}`
+ {"id":"3","account_id":"default","name":"c","kind":"amazonq","weight":4,"state":"disabled","disabled":true,"active":true,"health_check_method":"api","health_rate":100,"limits":{"requests_per_minute":60},"model_map":{"q-in":"q-out"}}]}`
 )
 
 func askNodes(a *nodeAPI, method, target string, form url.Values, htmx string) *httptest.ResponseRecorder {
@@ -88,7 +88,7 @@ func TestNodesPage(t *testing.T) {
 		{"no other kind is made here", adminMe, someMore, "/admin/nodes?new=amazonq", "", 200, nil, []string{`id="form"`}},
 		{"an edit", adminMe, someMore, "/admin/nodes?edit=2", "", 200, []string{"do=update", "x = y", `value="both" selected`}, []string{"is kept"}},
 		{"a credential is kept", adminMe, someMore, "/admin/nodes?edit=1", "", 200, []string{"is kept", `name="forget"`}, nil},
-		{"of Amazon Q only what all nodes have", adminMe, someMore, "/admin/nodes?edit=3", "", 200, []string{`name="weight"`, `name="requests_per_minute" type="number" value="60"`}, []string{`name="base_url"`, `name="api_key"`, `name="models"`}},
+		{"of Amazon Q what all nodes have, models too", adminMe, someMore, "/admin/nodes?edit=3", "", 200, []string{`name="weight"`, `name="requests_per_minute" type="number" value="60"`, `name="models"`, ">q-in = q-out</textarea>"}, []string{`name="base_url"`, `name="api_key"`, `name="health_check_method"`}},
 		{"what is not there is not edited", adminMe, someMore, "/admin/nodes?edit=77", "", 200, nil, []string{`id="form"`}},
 	} {
 		w := askNodes(&nodeAPI{me: c.me, nodes: c.nodes}, "GET", c.target, nil, c.htmx)
@@ -133,7 +133,7 @@ func TestNodeForms(t *testing.T) {
 		{"an Anthropic node has no wire", "/admin/nodes?do=create&new=anthropic", with("wire", "both", "api_key", "sk-1"), []string{"POST /admin/api/nodes "}, `"models":["m1","m2*"]`, "wire", "/admin/nodes?done=nodes.created&done=n"},
 		{"an empty credential keeps", "/admin/nodes?do=update&edit=1", with("api_key", "", "weight", "7"), []string{"PUT /admin/api/nodes?id=1 "}, `"weight":7`, "api_key", "/admin/nodes?done=nodes.saved&done=n"},
 		{"a credential is removed", "/admin/nodes?do=update&edit=1", with("forget", "1", "api_key", "x"), []string{"PUT /admin/api/nodes?id=1 "}, `"api_key":""`, `"kind"`, "/admin/nodes?done=nodes.saved&done=n"},
-		{"of Amazon Q nothing else is touched", "/admin/nodes?do=update&edit=3", with("kind", "amazonq", "requests_per_minute", "5"), []string{"PUT /admin/api/nodes?id=3 "}, `"requests_per_minute":5`, "base_url", "/admin/nodes?done=nodes.saved&done=n"},
+		{"of Amazon Q nothing else is touched", "/admin/nodes?do=update&edit=3", with("kind", "amazonq", "requests_per_minute", "5"), []string{"PUT /admin/api/nodes?id=3 "}, `"model_map":{"a":"b"},"models":["m1","m2*"],"name":"n"`, "base_url", "/admin/nodes?done=nodes.saved&done=n"},
 		{"disable, back to the same filter", "/admin/nodes?do=disable&state=active&account_id=acc-b", url.Values{"id": {"2"}, "name": {"b"}}, []string{`POST /admin/api/nodes/disable {"id":"2"}`}, "", "", "/admin/nodes?account_id=acc-b&state=active&done=nodes.disable&done=b"},
 		{"activate", "/admin/nodes?do=activate", url.Values{"id": {"2"}, "name": {"b"}}, []string{`POST /admin/api/nodes/activate {"id":"2"}`}, "", "", "/admin/nodes?done=nodes.activate&done=b"},
 		{"end it", "/admin/nodes?do=deactivate&account_id=acc-b", url.Values{"id": {"2"}}, []string{`POST /admin/api/nodes/activate?account_id=acc-b {"id":""}`}, "", "", "/admin/nodes?account_id=acc-b&done=nodes.deactivate&done="},
@@ -175,6 +175,8 @@ func TestNodeRefusals(t *testing.T) {
 		{"a line without a sign", "/admin/nodes?do=create&new=openai", "", url.Values{"model_map": {"a = b\nbad <line>"}}, 0, []string{"“bad &lt;line&gt;” must be"}},
 		{"a name twice", "/admin/nodes?do=create&new=openai", "", url.Values{"model_map": {"a = b\na = c"}}, 0, []string{"“a = c” must be"}},
 		{"no address", "/admin/nodes?do=create&new=openai", "", url.Values{"base_url": {" "}}, 0, []string{"is required"}},
+		{"an edit without a name", "/admin/nodes?do=update&edit=2", "", url.Values{"name": {" "}}, 0, []string{"must not be empty", `aria-invalid="true" aria-describedby="f-name-hint"`}},
+		{"an edit without a weight", "/admin/nodes?do=update&edit=2", "", url.Values{"weight": {""}}, 0, []string{"must not be empty", `aria-invalid="true" aria-describedby="f-weight-hint"`}},
 		{"no number", "/admin/nodes?do=create&new=openai", "", url.Values{"weight": {"1.5"}}, 0, []string{"must be a whole number", `value="1.5"`}},
 		{"gone meanwhile", "/admin/nodes?do=update&edit=77", "node not found", nil, 1, []string{"node not found"}},
 		{"not confirmed", "/admin/nodes?do=delete", "", url.Values{"id": {"2"}, "name": {"b"}, "confirm": {"c"}}, 0, []string{"Type b to confirm"}},
@@ -233,7 +235,7 @@ func TestNodePage(t *testing.T) {
 	if strings.Contains(body, "<img") {
 		t.Error("hostile text is markup")
 	}
-	if n := strings.Count(body[strings.Index(body, "Changes of state"):strings.Index(body, "Checks and events")], "<tr>"); n != 4 { // with the heading
+	if n := strings.Count(body[strings.Index(body, "Changes of state"):strings.Index(body, "Checks and events")], "<tr>"); n != 3 { // with the heading: to failed and back. What was seen first is no change
 		t.Errorf("%d changes", n-1)
 	}
 	if body := askNodes(a, "POST", "/admin/nodes/2?do=check", url.Values{"id": {"2"}}, "").Body.String(); !strings.Contains(body, "b failed the test: &lt;u&gt;no&lt;/u&gt;") {

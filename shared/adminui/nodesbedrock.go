@@ -87,8 +87,3 @@ func (v *view) bedrockInput(fields map[string]any, fresh bool) {
 		}
 	}
 }
-
-// secretFields are not sent back to the browser.
-func secretFields() []string {
-	return []string{"api_key", "secret_access_key", "session_token", "external_id"}
-}

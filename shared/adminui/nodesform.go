@@ -1,6 +1,7 @@
 package adminui
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -27,7 +28,7 @@ func (d *nodesView) Kinds() []string { return []string{"anthropic", "openai", "b
 // Pool is the page of Amazon Q's accounts.
 func (d *nodesView) Pool() string { return poolAPI }
 
-// IsOwn reports whether the form is of a kind whose address and credential it edits.
+// IsOwn reports whether the form is of a kind whose address, credential and way of checks it edits.
 func (d *nodesView) IsOwn() bool { return d.Kind != "amazonq" }
 
 func formOfNode(n *nodeRow) *form {
@@ -47,12 +48,19 @@ func formOfNode(n *nodeRow) *form {
 // nodeInput reads the form of a node of a kind. What the form does not have is not sent, and stays as it is.
 func (v *view) nodeInput(kind string, fresh bool) (map[string]json.RawMessage, error) {
 	weight, err := v.number("weight")
+	if err == nil && !fresh {
+		err = v.emptied("name", "weight")
+	}
+	if err != nil {
+		return nil, err
+	}
+	models, err := v.modelMap()
 	if err != nil {
 		return nil, err
 	}
 	caps := map[string]json.RawMessage{}
 	v.limitsOf(caps)
-	fields := map[string]any{"limits": caps, "notes": v.form.Get("notes")}
+	fields := map[string]any{"limits": caps, "notes": v.form.Get("notes"), "models": nonNil(v.lines("models")), "model_map": models}
 	if name := v.text("name"); name != "" {
 		fields["name"] = name
 	}
@@ -63,11 +71,7 @@ func (v *view) nodeInput(kind string, fresh bool) (map[string]json.RawMessage, e
 		if v.text("base_url") == "" && kind != "bedrock" {
 			return nil, &Refusal{Status: http.StatusBadRequest, Field: "base_url", Message: v.t("nodes.url.required")}
 		}
-		models, err := v.modelMap()
-		if err != nil {
-			return nil, err
-		}
-		fields["base_url"], fields["models"], fields["model_map"] = v.text("base_url"), nonNil(v.lines("models")), models
+		fields["base_url"] = v.text("base_url")
 		fields["health_check_method"], fields["health_check_model"] = v.text("health_check_method"), v.text("health_check_model")
 		switch {
 		case kind == "bedrock":
@@ -132,7 +136,7 @@ func createNode(v *view) error {
 	if err == nil {
 		var out ofNode
 		if err = v.call(http.MethodPost, nodesAPI, account(v.Query("account_id")), in, &out); err == nil {
-			return v.done(v.back("/admin/nodes"), "nodes.created", v.text("name"))
+			return v.done(v.back("/admin/nodes"), "nodes.created", cmp.Or(v.text("name"), "#"+out.ID))
 		}
 	}
 	return v.refusedForm(err)
@@ -154,15 +158,6 @@ func (v *view) refusedForm(err error) error {
 	f, err := v.refused(err, limitFields())
 	if err != nil {
 		return err
-	}
-	for _, name := range secretFields() { // secrets are not sent back
-		if f.Values.Get(name) == "" {
-			continue
-		}
-		f.Values.Del(name)
-		if f.errors[name] == "" {
-			f.errors[name] = v.t("nodes.key.again")
-		}
 	}
 	return v.nodes(&nodesView{Form: f})
 }

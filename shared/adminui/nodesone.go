@@ -70,10 +70,12 @@ func (v *view) node(d *nodeView) error {
 	}
 	d.From, d.To = h.From, h.To
 	d.draw(v, h.Checks)
-	for i, k := range h.Checks {
-		if k.State != "" && (i == 0 || h.Checks[i-1].State != k.State) {
+	was := "" // before the first of them, which is therefore no change
+	for _, k := range h.Checks {
+		if was != "" && k.State != "" && k.State != was {
 			d.Changes = append(d.Changes, k)
 		}
+		was = cmp.Or(k.State, was)
 	}
 	slices.Reverse(d.Changes)
 	d.List = listOf(v, h.Checks, func(k seen) string {

@@ -197,17 +197,10 @@ func (v *view) history(d *notifyView) error {
 	return nil
 }
 
-// notifyLink is the address of a part of the page, of the account that is looked at.
+// notifyLink is the address of a part of the page, with what was looked at.
 func (v *view) notifyLink(tab string) string {
-	q := url.Values{"tab": {tab}}
-	id := v.Query("account_id")
-	if id == "" {
-		id = v.form.Get("account_id")
-	}
-	if id != "" {
-		q.Set("account_id", id)
-	}
-	return notifyPath + "?" + q.Encode()
+	v.keep("tab", tab)
+	return v.back(notifyPath)
 }
 
 // refused shows a part again when a form on it was refused.

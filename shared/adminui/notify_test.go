@@ -62,7 +62,7 @@ func TestChannelForms(t *testing.T) {
 		"POST /api/notification/channels", `{"name":"m","channel_type":"email","config":{"from":"a@b.c","host":"smtp.example.com","port":465,"security":"tls","to":["x@b.c","y@b.c"]}}`)
 	post("a webhook of another account", "/admin/notifications?do=create&account_id=acc-b", url.Values{"kind": {"webhook"}, "name": {"w"}, "url": {"https://h.example"}, "headers": {"X-A: 1: 2\n"}},
 		"POST /api/notification/channels?account_id=acc-b", `{"name":"w","channel_type":"webhook","config":{"headers":{"X-A":"1: 2"},"url":"https://h.example"}}`)
-	post("blank keeps", "/admin/notifications?do=update&id=chn-2", url.Values{"kind": {"email"}, "name": {"mail 2"}, "security": {"starttls"}}, "PUT /api/notification/channels/chn-2", `{"name":"mail 2","channel_type":"email"}`)
+	post("blank keeps", "/admin/notifications?do=update&id=chn-2", url.Values{"kind": {"email"}, "name": {"mail 2"}, "host": {""}, "port": {""}, "security": {""}}, "PUT /api/notification/channels/chn-2", `{"name":"mail 2","channel_type":"email"}`)
 	post("off", "/admin/notifications?do=disable", url.Values{"id": {"chn-1"}, "name": {"ops"}}, "PUT /api/notification/channels/chn-1", `{"enabled":false}`)
 
 	for what, call := range map[string]string{"enable": `PUT /api/notification/channels/chn-2 {"enabled":true}`, "disable": `PUT /api/notification/channels/chn-2 {"enabled":false}`, "delete": "DELETE /api/notification/channels/chn-2 "} {

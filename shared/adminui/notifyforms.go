@@ -72,7 +72,7 @@ func (v *view) channelInput(kind string, fresh bool) (in channelInput, err error
 	}
 	told := fresh
 	for _, f := range fields {
-		told = told || v.text(f.Name) != "" && f.Type != "choice"
+		told = told || v.text(f.Name) != ""
 	}
 	if !told {
 		in.Config = nil
@@ -81,7 +81,7 @@ func (v *view) channelInput(kind string, fresh bool) (in channelInput, err error
 	for _, f := range fields {
 		s := v.text(f.Name)
 		if s == "" {
-			if f.Needed {
+			if f.Needed || !fresh && (f.Type == "choice" || f.Type == "number") { // the old one would become the API's default without a word
 				return in, &Refusal{Status: http.StatusBadRequest, Field: f.Name, Message: v.t("form.needed")}
 			}
 			continue

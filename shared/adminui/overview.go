@@ -29,6 +29,7 @@ type sum struct {
 	Estimated    int64     `json:"estimated_requests"`
 	InputTokens  int64     `json:"total_input_tokens"`
 	OutputTokens int64     `json:"total_output_tokens"`
+	Bytes        int64     `json:"bytes"`
 	Uncached     int64     `json:"uncached_input_tokens"`
 	CacheRead    int64     `json:"cache_read_tokens"`
 	CacheWrite5m int64     `json:"cache_write_5m_tokens"`
@@ -61,6 +62,9 @@ func (s *sum) Succeeded() string {
 
 // FailedCount are the requests that did not.
 func (s *sum) FailedCount() int64 { return s.Requests - s.Success }
+
+// ShareOf is which part of all requests its are.
+func (s *sum) ShareOf(all int64) string { return percent(float64(s.Requests) / float64(max(all, 1))) }
 
 // CachedPercent is the share of the input that came from the cache.
 func (s *sum) CachedPercent() string {
@@ -137,7 +141,11 @@ type overview struct {
 	Alerts      []node
 	More        []moreFailed
 	Raised      []raisedRule
-	OwnOnly     bool // there are too many accounts to look at the nodes of each
+	OwnOnly     bool // there are too many accounts to look at the nodes of each before the page is there
+	Looked      int  // at so many of them by now, where the others are looked at
+	One         bool // it is of one account, whose nodes share the requests
+	Nodewise    []sum
+	names       map[string]string // of those nodes
 	Times       []int64
 	Points      []sum
 	Charted     bool // there is something in the chart
@@ -156,8 +164,12 @@ type raisedRule struct {
 	Account, Link string
 }
 
-// maxLooked is how many accounts' nodes and rules the overview of all looks at.
-const maxLooked = 20
+// maxLooked is how many accounts' nodes and rules the overview of all looks at before it is there; of more it looks at the
+// reader's own, and at the others in parts that follow, each of which takes lookFor.
+const (
+	maxLooked = 20
+	lookFor   = time.Second
+)
 
 // maxAlerts is how many failed nodes of an account it lists.
 const maxAlerts = 20
@@ -176,6 +188,14 @@ func showOverview(v *view) error {
 	if v.Me.Admin {
 		o.Accounts = seen.Accounts
 	}
+	o.One = o.Account != "" || len(o.Accounts) < 2
+	o.OwnOnly = o.Account == "" && len(o.Accounts) > maxLooked
+	switch v.part() {
+	case "others":
+		return v.others(o)
+	case "bynode":
+		return v.byNode(o)
+	}
 	part, began := "overview "+o.Key+" "+v.Me.AccountID+" "+o.Account, time.Now()
 	if o.Follows = !v.live() && v.Query("whole") == "" && v.c.pace.slow(part); o.Follows {
 		return v.render("overview.html", o)
@@ -184,12 +204,10 @@ func showOverview(v *view) error {
 		return err
 	}
 	of := []string{o.Account}
-	if o.Account == "" && len(o.Accounts) > 0 {
-		if o.OwnOnly = len(o.Accounts) > maxLooked; !o.OwnOnly {
-			of = of[:0]
-			for _, a := range o.Accounts {
-				of = append(of, a.ID)
-			}
+	if o.Account == "" && len(o.Accounts) > 0 && !o.OwnOnly {
+		of = of[:0]
+		for _, a := range o.Accounts {
+			of = append(of, a.ID)
 		}
 	}
 	for _, id := range of {
@@ -201,12 +219,18 @@ func showOverview(v *view) error {
 	return v.render("overview.html", o)
 }
 
-func (v *view) overviewSums(o *overview) error {
+// query is the API's for the period and the account.
+func (o *overview) query() url.Values {
 	q := url.Values{}
 	o.fill(q)
 	if o.Account != "" {
 		q.Set("account_id", o.Account)
 	}
+	return q
+}
+
+func (v *view) overviewSums(o *overview) error {
+	q := o.query()
 	if err := v.get("/api/usage/summary", q, &o.Sum); err != nil {
 		return err
 	}
@@ -214,20 +238,20 @@ func (v *view) overviewSums(o *overview) error {
 	if o.Times, o.Points, o.Charted, err = v.points(&o.period, q); err != nil {
 		return err
 	}
-	if o.Models, err = v.sums(q, "model"); err != nil {
-		return err
+	if o.Models, _, err = v.busiest(q, "model"); err == nil && !o.One {
+		o.Accountwise, _, err = v.busiest(q, "account")
 	}
-	busiest := func(a, b sum) int { return cmp.Compare(b.Requests, a.Requests) }
-	slices.SortStableFunc(o.Models, busiest)
-	o.Models = o.Models[:min(len(o.Models), 20)]
-	if v.Me.Admin && o.Account == "" && len(o.Accounts) > 1 {
-		if o.Accountwise, err = v.sums(q, "account"); err != nil {
-			return err
-		}
-		slices.SortStableFunc(o.Accountwise, busiest)
-		o.Accountwise = o.Accountwise[:min(len(o.Accountwise), 20)]
+	return err
+}
+
+// busiest are the sums of the groups with the most requests, and the requests of all.
+func (v *view) busiest(q url.Values, by string) (top []sum, all int64, err error) {
+	top, err = v.sums(q, by)
+	for i := range top {
+		all += top[i].Requests
 	}
-	return nil
+	slices.SortStableFunc(top, func(a, b sum) int { return cmp.Compare(b.Requests, a.Requests) })
+	return top[:min(len(top), 20)], all, err
 }
 
 // overviewNodes adds an account's nodes that need someone, and its alerts.
@@ -267,6 +291,42 @@ func (v *view) overviewNodes(o *overview, id string) error {
 	}
 	return nil
 }
+
+// others shows what overviewNodes finds of accounts that are not the reader's own, from one on, until the time for it is over.
+func (v *view) others(o *overview) error {
+	began := time.Now()
+	o.Looked, _ = strconv.Atoi(v.Query("look"))
+	for o.Looked = max(0, o.Looked); o.Looked < len(o.Accounts) && time.Since(began) < lookFor; o.Looked++ {
+		id := o.Accounts[o.Looked].ID
+		if id == v.Me.AccountID {
+			continue
+		}
+		var no *Refusal
+		if err := v.overviewNodes(o, id); err != nil && (!errors.As(err, &no) || no.Status != http.StatusNotFound) { // it went meanwhile
+			return err
+		}
+	}
+	return v.render("overview.html", o)
+}
+
+// byNode shows which nodes of an account the requests went to.
+func (v *view) byNode(o *overview) (err error) {
+	if o.Nodewise, o.Sum.Requests, err = v.busiest(o.query(), "node"); err != nil {
+		return err
+	}
+	var out struct{ Nodes []node }
+	if err := allowed(v.get(nodesAPI, light(o.Account), &out)); err != nil {
+		return err
+	}
+	o.names = map[string]string{}
+	for _, n := range out.Nodes {
+		o.names[n.ID] = n.Name
+	}
+	return v.render("overview.html", o)
+}
+
+// NameOfNode is what a node is called.
+func (o *overview) NameOfNode(id string) string { return cmp.Or(o.names[id], "#"+id) }
 
 // allowed leaves out what the reader's key may not see.
 func allowed(err error) error {
@@ -317,6 +377,15 @@ func (v *view) points(p *period, q url.Values) (times []int64, out []sum, some b
 	}
 	times, out = c.whole(sums)
 	return times, out, slices.ContainsFunc(sums, func(s sum) bool { return s.Requests > 0 }), nil
+}
+
+// PerMinute is how much of counts came in a minute.
+func (o *overview) PerMinute(of ...int64) string {
+	n := 0.0
+	for _, c := range of {
+		n += float64(c)
+	}
+	return amount(n / max(o.Length().Minutes(), 1))
 }
 
 // Usage is the page of usage of the same period and account: pairs of name and value say what else of.

@@ -67,7 +67,6 @@ type poolView struct {
 	Login    *poolLogin
 	Import   *poolImport
 	Stats    *poolStats
-	Chosen   map[string]bool
 	Warning  string
 	Err      *form // of a small form
 }
@@ -191,16 +190,18 @@ func (s *poolStats) Chart() [3][]int64 {
 	return out
 }
 
+// PoolLink is the page of an account, from which its forms lead back to the list as it is looked at.
+func (v *view) PoolLink(id string) string { return v.link(v.back(poolPath(id))) }
+
+// PoolList is the list as it was looked at.
+func (v *view) PoolList() string { return v.link(v.back(poolAPI)) }
+
 // poolBack is the page that a small form came from.
 func (v *view) poolBack() string {
-	to := poolAPI
 	if v.id != "" && v.Query("do") != "delete" {
-		to = poolPath(v.id)
+		return v.back(poolPath(v.id))
 	}
-	if a := v.Query("account_id"); a != "" {
-		to += "?" + account(a).Encode()
-	}
-	return to
+	return v.back(poolAPI)
 }
 
 // poolRefused shows the page that a small form came from, with what was wrong.
@@ -263,48 +264,23 @@ func deletePool(v *view) error {
 	return v.done(v.poolBack(), "pool.deleted", v.text("name"))
 }
 
-// bulkPool does one thing with all that are ticked. What could not be done with one does not stop the others, and is told.
+// bulkPool does one thing with all that are ticked.
 func bulkPool(v *view) error {
-	ids, what := v.form["ids"], v.text("what")
-	d := &poolView{Chosen: map[string]bool{}}
-	for _, id := range ids {
-		d.Chosen[id] = true
+	what, each := v.text("what"), v.each
+	do := func(id string) error {
+		return v.call(http.MethodPut, poolPath(id), nil, poolActive{what == "enable"}, nil)
 	}
-	var err error
-	switch {
-	case len(ids) == 0 || len(ids) > perPage || what != "enable" && what != "disable" && what != "delete":
-		err = &Refusal{Status: http.StatusBadRequest, Message: v.t("pool.bulk.none")}
-	case what == "delete":
-		err = v.confirmed(v.t("pool.bulk.word"))
+	switch what {
+	case "delete":
+		each = v.eachDeleted
+		do = func(id string) error { return v.call(http.MethodDelete, poolPath(id), nil, nil, nil) }
+	case "enable", "disable":
+	default:
+		each = v.nothing
 	}
-	var failed []string
-	n := 0
-	for _, id := range ids {
-		if err != nil {
-			break
-		}
-		var no error
-		if what == "delete" {
-			no = v.call(http.MethodDelete, poolPath(id), nil, nil, nil)
-		} else {
-			no = v.call(http.MethodPut, poolPath(id), nil, poolActive{what == "enable"}, nil)
-		}
-		if no != nil {
-			failed = append(failed, "#"+id+": "+no.Error())
-			continue
-		}
-		delete(d.Chosen, id)
-		n++
+	n, err := each(do)
+	if err != nil {
+		return v.poolRefused(err)
 	}
-	if len(failed) > 0 {
-		err = &Refusal{Status: http.StatusConflict, Message: v.t("pool.bulk.failed", grouped(int64(n)), strings.Join(failed, "; "))}
-	}
-	if err == nil {
-		return v.done(v.poolBack(), "pool.bulk."+what, grouped(int64(n)))
-	}
-	if d.Err, err = v.refused(err, nil); err != nil {
-		return err
-	}
-	d.Err.Problem = cmp.Or(d.Err.Problem, d.Err.ErrorOf("confirm"))
-	return v.pool(d)
+	return v.done(v.poolBack(), "pool.bulk."+what, grouped(int64(n)))
 }

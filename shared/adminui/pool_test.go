@@ -277,6 +277,9 @@ func TestPoolImport(t *testing.T) {
 		}
 	}
 	kind, body := upload(t, "text", "", []byte("x"))
+	if f.has("no more is said of them", f.get("/admin/accounts?add=import"), 200, `name="notes"`); strings.Contains(f.sent[dry], "notes") {
+		t.Error(f.sent[dry])
+	}
 	f.has("import", f.ask("POST", "/admin/accounts?do=import&account_id=b", kind, body), 200, `href="/admin/accounts/12`, "1 added, 0 left out", "!do=import")
 	for _, c := range []struct {
 		why, field, name, data, says string
@@ -298,19 +301,61 @@ func TestPoolImport(t *testing.T) {
 	f.has("a file refused", f.ask("POST", "/admin/accounts?do=preview", kind, body), 400, `type="file" accept=".json,.txt,.env,.csv,application/json,text/plain" aria-describedby="f-file-hint" aria-invalid="true"`)
 }
 
+// TestPoolImportMore: what is said of the accounts beside their text goes where the API takes it, after a preview that says it, too.
+func TestPoolImportMore(t *testing.T) {
+	const dry, load = "POST /admin/accounts/import?account_id=b&dry_run=true", "POST /admin/accounts/upload-json?account_id=b"
+	one, several := `{"clientId":"c"}`, `[{"clientId":"c"}]`
+	found := `{"dry_run":true,"taken":[{"entry":"item 1","name":"AWS-SSO-1"}],"skipped":[]}`
+	with := func(pairs ...string) url.Values {
+		f := url.Values{"notes": {"<line 1>\r\nline 2"}}
+		for i := 0; i < len(pairs); i += 2 {
+			f.Set(pairs[i], pairs[i+1])
+		}
+		return f
+	}
+	for _, c := range []struct {
+		why, do, answer string
+		form            url.Values
+		status          int
+		has             []string
+		sent            []string // parts of the upload; nil: there is none
+	}{
+		{"one account has the name", "preview", found, with("text", one, "name", "mine", "requests_per_minute", "7"), 200, []string{"</span> mine<", "!AWS-SSO-1", `name="notes" value="&lt;line 1&gt;`, `name="requests_per_minute" value="7"`, `!name="profile_arn"`}, nil},
+		{"of several it is not known which", "preview", found, with("text", several, "name", "mine"), 200, []string{"AWS-SSO-1", `name="name" value="mine"`}, nil},
+		{"lines cannot be told more", "preview", found, with("text", "a|b|c|d"), 400, []string{"AWS SSO JSON alone", "a|b|c|d</textarea>", "&lt;line 1&gt;"}, nil},
+		{"one is made", "import", `{"success":true,"account":{"id":12,"name":"mine"},"token_refresh":{"success":false,"error":"<why>"}}`, with("text", one, "name", "mine"), 200, []string{`href="/admin/accounts/12`, "1 added, 0 left out", "could not be refreshed: &lt;why&gt;"}, []string{"name=\"json_file\"\r\n\r\n" + one + "\r\n--", "name=\"name\"\r\n\r\nmine\r\n", "<line 1>"}},
+		{"several are", "import", `{"success":true,"taken":[{"entry":"item 1","id":13,"name":"x"}],"skipped":[{"entry":"item 2","why":"no"}]}`, with("text", several), 200, []string{`href="/admin/accounts/13`, "1 added, 1 left out"}, []string{several}},
+		{"what the API refuses is said at the field, and nothing is lost", "import", `400 {"error":"name: another account has it"}`, with("text", one, "name", "mine"), 400, []string{`value="mine" autocomplete="off" aria-invalid="true"`, "{&#34;clientId&#34;:&#34;c&#34;}</textarea>", "do=preview"}, []string{one}},
+		{"so is what is wrong with the file", "import", `400 {"error":"json_file: clientSecret is missing"}`, with("text", one), 400, []string{"clientSecret is missing", `aria-invalid="true"`}, []string{one}},
+	} {
+		f := newPoolFake(t, map[string]string{dry: c.answer, load: c.answer})
+		f.has(c.why, f.post("/admin/accounts?do="+c.do+"&account_id=b", c.form), c.status, c.has...)
+		sent := f.sent[load]
+		if (sent != "") != (c.sent != nil) || f.asked("POST /admin/accounts/import?account_id=b ") {
+			t.Errorf("%s: %q of %v", c.why, sent, f.calls)
+		}
+		for _, part := range c.sent {
+			if !strings.Contains(sent, part) {
+				t.Errorf("%s: no %q in %q", c.why, part, sent)
+			}
+		}
+	}
+}
+
 // TestPoolBulk: what fails with one does not stop the others; deletion needs a word.
 func TestPoolBulk(t *testing.T) {
 	f := newPoolFake(t, map[string]string{"GET /admin/accounts?account_id=default": poolRows, "PUT /admin/accounts/7": `502 {"error":"<broken>"}`})
 	ids := url.Values{"ids": {"7", "8"}, "what": {"enable"}}
-	f.has("one fails", f.post("/admin/accounts?do=bulk", ids), 409, "1 done", "#7: &lt;broken&gt;", `value="7" form="bulk" aria-label="Choose &lt;script&gt;x&lt;/script&gt;" checked`, `!aria-label="Choose off" checked`)
+	f.has("one fails", f.post("/admin/accounts?do=bulk", ids), 409, "1 done", "7: &lt;broken&gt;", `value="7" form="bulk" aria-label="Choose &lt;script&gt;x&lt;/script&gt;" checked`, `!aria-label="Choose off" checked`)
 	if f.sent["PUT /admin/accounts/8"] != `{"is_active":true}` {
 		t.Errorf("the other was not done: %v", f.calls)
 	}
 	ids.Set("what", "delete")
 	f.has("without the word", f.post("/admin/accounts?do=bulk", ids), 400, "Type delete to confirm")
-	for why, bad := range map[string]url.Values{"none": {"what": {"enable"}}, "something else": {"what": {"rotate"}, "ids": {"7"}}, "too many": {"what": {"enable"}, "ids": make([]string, 51)}} {
-		f.has(why, f.post("/admin/accounts?do=bulk", bad), 400, "Choose accounts first")
+	for why, bad := range map[string]url.Values{"none": {"what": {"enable"}}, "too many": {"what": {"enable"}, "ids": make([]string, 51)}} {
+		f.has(why, f.post("/admin/accounts?do=bulk", bad), 400, "Choose at least one")
 	}
+	f.has("something else", f.post("/admin/accounts?do=bulk", url.Values{"what": {"rotate"}, "ids": {"7"}}), 400, "Reload the page")
 	if f.asked("DELETE") {
 		t.Fatalf("deleted: %v", f.calls)
 	}

@@ -143,18 +143,22 @@ func pollLogin(v *view) error {
 // poolImport is an import: what was given, and what would become or became of it.
 type poolImport struct {
 	Form   *form
-	Text   string // of the preview, for the import to send again
+	Text   string     // of the preview, for the import to send again
+	More   url.Values // what else was filled in, as Text
 	Report *importReport
+}
+
+// taken is an account that an import makes, or made.
+type taken struct {
+	Entry string `json:"entry"`
+	ID    int64  `json:"id"`
+	Name  string `json:"name"`
 }
 
 // importReport is the API's answer to an import.
 type importReport struct {
-	DryRun bool `json:"dry_run"`
-	Taken  []struct {
-		Entry string `json:"entry"`
-		ID    int64  `json:"id"`
-		Name  string `json:"name"`
-	} `json:"taken"`
+	DryRun  bool    `json:"dry_run"`
+	Taken   []taken `json:"taken"`
 	Skipped []struct {
 		Entry string `json:"entry"`
 		Why   string `json:"why"`
@@ -182,21 +186,60 @@ func (v *view) importPool(dry bool) error {
 		if dry {
 			q.Set("dry_run", "true")
 		}
-		d.Import.Report = &importReport{}
-		if err = v.call(http.MethodPost, poolAPI+"/import", q, importInput{text}, d.Import.Report); err == nil {
-			if dry {
-				d.Import.Text = text
+		var out struct {
+			importReport
+			Account *taken                 // of one account's upload, in the place of a report
+			Token   struct{ Error string } `json:"token_refresh"`
+		}
+		more := v.importMore()
+		text = strings.TrimPrefix(strings.TrimSpace(text), "\ufeff")
+		one := strings.HasPrefix(text, "{")
+		switch {
+		case len(more) > 0 && !one && !strings.HasPrefix(text, "["):
+			err = &Refusal{Status: http.StatusBadRequest, Field: "text", Message: v.t("pool.import.more.json")}
+		case len(more) > 0 && !dry: // the call that takes them has no preview
+			up := formData{"json_file": text}
+			for name := range more {
+				up[name] = more.Get(name)
 			}
+			err = v.call(http.MethodPost, poolAPI+"/upload-json", q, up, &out)
+		default:
+			err = v.call(http.MethodPost, poolAPI+"/import", q, importInput{text}, &out)
+		}
+		if err == nil {
+			if out.Account != nil {
+				out.Account.Entry = "1"
+				out.Taken = []taken{*out.Account}
+			}
+			if why := out.Token.Error; why != "" {
+				d.Warning = v.t("pool.import.stale", v.Say(why))
+			}
+			if dry {
+				if d.Import.Text, d.Import.More = text, more; one && len(out.Taken) == 1 && more.Has("name") {
+					out.Taken[0].Name = more.Get("name")
+				}
+			}
+			d.Import.Report = &out.importReport
 			return v.pool(d)
 		}
-		d.Import.Report = nil
 	}
-	f, err := v.refused(err, map[string]string{"text": from})
+	f, err := v.refused(err, map[string]string{"text": from, "json_file": from})
 	if err != nil {
 		return err
 	}
 	d.Import.Form = f
 	return v.pool(d)
+}
+
+// importMore is what of the form is said of the accounts beside the text.
+func (v *view) importMore() url.Values {
+	more := url.Values{}
+	for _, name := range [...]string{"name", "profile_arn", "requests_per_minute", "notes"} {
+		if s := v.text(name); s != "" {
+			more.Set(name, s)
+		}
+	}
+	return more
 }
 
 // importText is the text of the form's file, else what was pasted; from is the field that it stood in.

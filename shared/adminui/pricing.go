@@ -214,7 +214,7 @@ func setPrice(v *view) error {
 	}
 	if err == nil {
 		if err = v.call(http.MethodPost, pricingAPI, account(v.text("account_id")), in, nil); err == nil {
-			return v.done(v.pricingBack(), "pricing.set", in["model_id"])
+			return v.done(v.back(pricingPath), "pricing.set", in["model_id"])
 		}
 	}
 	f, err := v.refused(err, nil)
@@ -233,7 +233,7 @@ func endPrice(v *view) error {
 	if err != nil {
 		return v.refusedEnd(err)
 	}
-	return v.done(v.pricingBack(), "pricing.ended", v.text("name"))
+	return v.done(v.back(pricingPath), "pricing.ended", v.text("name"))
 }
 
 // endPrices ends those that are ticked.
@@ -242,7 +242,7 @@ func endPrices(v *view) error {
 	if err != nil {
 		return v.refusedEnd(err)
 	}
-	return v.done(v.pricingBack(), "pricing.bulk", grouped(int64(n)))
+	return v.done(v.back(pricingPath), "pricing.bulk", grouped(int64(n)))
 }
 
 // endOne ends the price of an id of PriceID.
@@ -264,21 +264,6 @@ func (v *view) refusedEnd(err error) error {
 	return v.pricing(&pricingView{Err: f.small()})
 }
 
-// pricingBack is the page after a form, with what was looked at.
-func (v *view) pricingBack() string {
-	to := v.back(pricingPath)
-	for _, name := range [...]string{"source", "kind"} {
-		if s := v.Query(name); s != "" {
-			sep := "?"
-			if strings.Contains(to, "?") {
-				sep = "&"
-			}
-			to += sep + url.Values{name: {s}}.Encode()
-		}
-	}
-	return to
-}
-
 // importPrices takes over a list, or, for a preview, tells how many prices it would change.
 func importPrices(v *view) error {
 	dry := v.Query("do") == "preview"
@@ -287,7 +272,7 @@ func importPrices(v *view) error {
 		var report priceReport
 		if err = v.call(http.MethodPost, pricingAPI+"/import", url.Values{"dry_run": {strconv.FormatBool(dry)}}, data, &report); err == nil {
 			if !dry {
-				return v.done(v.pricingBack(), "pricing.imported", grouped(report.Changed), grouped(report.Rows))
+				return v.done(v.back(pricingPath), "pricing.imported", grouped(report.Changed), grouped(report.Rows))
 			}
 			return v.pricing(&pricingView{Report: &report})
 		}

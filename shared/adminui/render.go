@@ -18,7 +18,7 @@ var templateFiles embed.FS
 // no methods, but the functions of methods.
 func parseTemplates(*Console) *template.Template {
 	return template.Must(template.New("").Funcs(methods()).Funcs(template.FuncMap{
-		"int": grouped, "int64": func(n int) string { return grouped(int64(n)) }, "money": money, "dollars": func(usd float64) string { return money(&usd) }, "percent": percent, "ms": millis, "lag": lag, "clause": clause, "tokens": tokens, "amount": amount, "time": stamp, "json": jsonText,
+		"int": grouped, "int64": func(n int) string { return grouped(int64(n)) }, "money": money, "dollars": func(usd float64) string { return money(&usd) }, "percent": percent, "ms": millis, "lag": lag, "clause": clause, "tokens": tokens, "size": size, "amount": amount, "time": stamp, "json": jsonText,
 		"content": func(v *view) (template.HTML, error) { // what stands in the frame: escaped by its own template
 			var b strings.Builder
 			err := v.c.tmpl.ExecuteTemplate(&b, v.content, v)
@@ -58,13 +58,16 @@ func tokens(n int64) string {
 	for _, u := range [...]struct {
 		of   float64
 		unit string
-	}{{1e9, "B"}, {1e6, "M"}, {1e3, "k"}} {
-		if math.Abs(f) >= u.of {
+	}{{1e12, "T"}, {1e9, "B"}, {1e6, "M"}, {1e3, "k"}} {
+		if math.Abs(f) >= u.of*0.9995 { // what three digits make a whole one of
 			return strconv.FormatFloat(f/u.of, 'g', 3, 64) + u.unit
 		}
 	}
 	return strconv.FormatInt(n, 10)
 }
+
+// size writes bytes as tokens does.
+func size(n int64) string { return strings.Replace(tokens(n), "B", "G", 1) + "B" }
 
 // money writes dollars; what has no price is a dash, not 0.
 func money(usd *float64) string {

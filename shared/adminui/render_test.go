@@ -33,6 +33,34 @@ func TestTimesTaken(t *testing.T) {
 	}
 }
 
+// TestTokenCounts: three digits and the unit that they are of, also where they round up to the next one.
+func TestTokenCounts(t *testing.T) {
+	for _, c := range []struct {
+		why  string
+		n    int64
+		want string
+	}{
+		{"nothing", 0, "0"},
+		{"below a thousand, each", 999, "999"},
+		{"a thousand", 1000, "1k"},
+		{"three digits", 12_345, "12.3k"},
+		{"the last of thousands", 999_499, "999k"},
+		{"the first that rounds to a million", 999_500, "1M"},
+		{"just below a million", 999_999, "1M"},
+		{"a million", 1_000_000, "1M"},
+		{"the last of millions", 999_499_999, "999M"},
+		{"the first that rounds to a billion", 999_500_000, "1B"},
+		{"just below a billion", 999_999_999, "1B"},
+		{"the last of billions", 999_499_999_999, "999B"},
+		{"just below a trillion", 999_999_999_999, "1T"},
+		{"less than nothing", -999_500, "-1M"},
+	} {
+		if got := tokens(c.n); got != c.want {
+			t.Errorf("%s: %d is %q, want %q", c.why, c.n, got, c.want)
+		}
+	}
+}
+
 // TestNodeTimes: a check that took no time at all is told apart from none, in the list and on the node's page.
 func TestNodeTimes(t *testing.T) {
 	row := func(more string) string {

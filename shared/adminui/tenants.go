@@ -13,7 +13,7 @@ import (
 
 func tenantPages() []*page {
 	return []*page{{path: tenantsPath, title: "tenants.title", menu: "menu.manage", show: showTenants,
-		acts: map[string]func(*view) error{"create": createTenant, "update": updateTenant, "delete": deleteTenant, "bulk": deleteTenants}}}
+		acts: map[string]func(*view) error{"create": createTenant, "update": updateTenant, "capture": captureTenant, "delete": deleteTenant, "bulk": deleteTenants}}}
 }
 
 const (
@@ -35,6 +35,7 @@ type tenant struct {
 	CreatedAt   time.Time         `json:"created_at"`
 	UpdatedAt   time.Time         `json:"updated_at"`
 	Until       time.Time         `json:"capturing_until"` // bodies of its requests are kept until then; zero: they are not
+	Capture     *captureSet       `json:"capture"`         // nil: not for the reader, or nothing can be captured
 
 	Keys, Nodes int64 // how many it has
 }
@@ -56,6 +57,7 @@ type tenantsView struct {
 	Own    *tenant // of who is no administrator
 	Form   *form   // of the account being made or edited
 	Edit   *tenant // nil: a new one
+	Bodies *form   // of capture
 	Secret string
 	Said   string // what the API thinks of the key
 	Err    *form  // of a small form
@@ -80,6 +82,9 @@ func (v *view) tenants(d *tenantsView) error {
 		if t != nil {
 			if d.Edit = t; d.Form == nil {
 				d.Form = formOfTenant(t)
+			}
+			if d.Bodies == nil && t.Capture != nil {
+				d.Bodies = v.formOfCapture(t)
 			}
 		}
 	}
@@ -194,6 +199,9 @@ func updateTenant(v *view) error {
 	id := v.Query("id")
 	d := &tenantsView{Edit: &tenant{ID: id, Name: v.text("name")}}
 	in, err := v.tenantInput()
+	if err == nil {
+		err = v.emptied("response_days")
+	}
 	if err == nil {
 		var out keyed
 		err = v.call(http.MethodPut, tenantsAPI, url.Values{"id": {id}}, in, &out)

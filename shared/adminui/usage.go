@@ -30,7 +30,7 @@ type usageView struct {
 	Form       *form // the filter
 	Tab        string
 	Refused    bool // the filter: there is nothing to show
-	Accounts   []usageAccount
+	Accounts   []accountRow
 	Account    string
 	Sum        sum
 	Times      []int64
@@ -46,13 +46,6 @@ type usageView struct {
 	One        *logRow
 
 	query url.Values // of the API
-}
-
-// usageAccount is an account in choices.
-type usageAccount struct {
-	ID        string `json:"id"`
-	Name      string `json:"name"`
-	Capturing bool   `json:"capturing"`
 }
 
 // budget is a budget of an account or key, in dollars.
@@ -133,7 +126,7 @@ func showUsage(v *view) error {
 		d.Tab = "model"
 	}
 	if v.Me.Admin {
-		var out struct{ Accounts []usageAccount }
+		var out struct{ Accounts []accountRow }
 		if err := v.get(tenantsAPI, light(""), &out); err != nil {
 			return err
 		}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-const usageAccounts = `{"accounts":[{"id":"default","name":"Team","capturing":true},{"id":"b","name":"<b>B</b>"}]}`
+const usageAccounts = `{"accounts":[{"id":"default","name":"Team","capture":{"until":"2026-02-20T00:00:00Z","keep_days":7}},{"id":"b","name":"<b>B</b>"}]}`
 
 const usageRow = `{"id":"req_1","upstream_request_id":"msg_9","account_id":"default","key_id":"3","node_id":"1","node_name":"<i>east</i>","endpoint":"/v1/messages","dialect":"anthropic","model_id":"<script>m",
 "served_model":"served-x","session_id":"s<1>","agent_id":"a-1","stream":true,"status":529,"error_code":"overloaded","attempts":2,"input_tokens":70,"output_tokens":7,"uncached_input_tokens":10,"cache_read_tokens":20,
@@ -123,7 +123,7 @@ func TestUsagePage(t *testing.T) {
 	f.has("budgets", w, 200, "&lt;b&gt;B&lt;/b&gt;", "!<b>B", "$5.00 of $10.00 (50.0%)", "on its way to $12.00", `class="high" max="1" value="0.500"`, `class="full" max="1" value="1.000"`, "used up by", "key #3")
 	f.has("the log", w, 200, "529", "overloaded", "2 attempts", "70 / 7", "$0.000500", "cursor=n%262", `data-open="request-0"`, "id=req_1")
 	f.has("its details", w, 200, "msg_9", "sent as served-x", "&lt;s&gt;west", "server &lt;b&gt;error", "205 ms", "210 ms", "12,345", "fast mode", "answered in &lt;u&gt;us", "4 web searches", "estimated", "session_id=s%3C1%3E", "!<i>east", "!<u>us")
-	f.has("bodies of an account that is captured", w, 200, `href="/admin/usage/req_1?account_id=default"`)
+	f.has("bodies of an account whose capture has ended", w, 200, `href="/admin/usage/req_1?account_id=default"`, "If any were kept.")
 	f.has("exports", w, 200, "/api/usage/export?format=csv&amp;from=2026-02-23T00%3A00%3A00Z&amp;what=logs", "format=jsonl", "group_by=model&amp;time_zone=UTC&amp;what=summary")
 	f.has("no other page's request", w, 200, `!id="request"`)
 	f.has("details without scripts", f.get("/admin/usage?id=req_1"), 200, `id="request"`)

@@ -55,7 +55,7 @@ type logRow struct {
 	} `json:"tries"`
 
 	Dialog string // id of its details
-	Bodies string // address of what was captured of its account; empty: nothing is, or not for the reader
+	Bodies string // address of what was captured of it; empty: nothing can have been kept, or not for the reader
 }
 
 // NodeTitle is what the node was called.
@@ -96,13 +96,13 @@ func (v *view) usageLog(d *usageView) error {
 	if err := v.get(usageAPI+"/logs", q, &out); err != nil {
 		return err
 	}
-	capturing := map[string]bool{}
-	for _, a := range d.Accounts {
-		capturing[a.ID] = a.Capturing
+	kept, err := v.captured(out.Logs)
+	if err != nil {
+		return err
 	}
 	for i, l := range out.Logs {
 		l.Dialog = "request-" + strconv.Itoa(i)
-		if v.Me.Admin && capturing[l.AccountID] && l.ID != "" {
+		if from, ok := kept[l.AccountID]; ok && l.ID != "" && !l.CreatedAt.Before(from) {
 			l.Bodies = v.link(usagePath+"/"+url.PathEscape(l.ID)) + "?" + account(l.AccountID).Encode()
 		}
 		if l.ID == v.Query("id") {

@@ -3,6 +3,7 @@ package adminui
 import (
 	"bytes"
 	"cmp"
+	"crypto/rand"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -82,6 +83,9 @@ func (v *view) call(method, path string, q url.Values, in, out any) error {
 	return json.Unmarshal(a.body.Bytes(), out)
 }
 
+// formData is a form as the API takes files: its fields, whose names are the console's own.
+type formData map[string]string
+
 // ask asks the API as the browser does: by its session, from its address, with what says from which site the request came. w takes
 // the answer.
 func (v *view) ask(w http.ResponseWriter, method, path string, q url.Values, in any) error {
@@ -89,6 +93,12 @@ func (v *view) ask(w http.ResponseWriter, method, path string, q url.Values, in 
 	kind := "application/json"
 	if form, ok := in.(url.Values); ok {
 		body, kind = strings.NewReader(form.Encode()), "application/x-www-form-urlencoded"
+	} else if up, ok := in.(formData); ok {
+		mark, b := rand.Text(), &strings.Builder{}
+		for name, text := range up {
+			b.WriteString("--" + mark + "\r\nContent-Disposition: form-data; name=\"" + name + "\"\r\n\r\n" + text + "\r\n")
+		}
+		body, kind = strings.NewReader(b.String()+"--"+mark+"--\r\n"), "multipart/form-data; boundary="+mark
 	} else if in != nil {
 		data, err := json.Marshal(in)
 		if err != nil {

@@ -149,3 +149,30 @@ func FuzzLanguage(f *testing.F) {
 		}
 	})
 }
+
+// TestOneWordForOneThing: what Chinese has two words for is called by one of them throughout.
+func TestOneWordForOneThing(t *testing.T) {
+	for _, c := range []struct{ why, keys, wrong, but string }{
+		{"what is switched off is 停用", "", "禁用", ""},
+		{"an account is 账号; AWS says the other", "", "账户", "AWS 账户"},
+		{"readers are 您", "", "你", ""},
+		{"bodies that are kept are 保留的正文", "", "捕获", ""},
+		{"and not 留存", "", "留存", ""},
+		{"an agent is no proxy", "usage.", "代理", ""},
+		{"a node that failed is tried again: nobody switched it off", "settings.", "停用", ""},
+		{"the operator is 运维人员", "", "运营", ""},
+		{"and not 运维者", "", "运维者", ""},
+		{"a credential is 凭据", "", "凭证", ""},
+		{"all are 所有, but of the choice of a state", "pricing.", "全部", ""},
+		{"AWS's regions are 区域", "pricing.", "地区", ""},
+	} {
+		for key, text := range catalogues()["zh-CN"] {
+			if c.but != "" {
+				text = strings.ReplaceAll(text, c.but, "")
+			}
+			if strings.HasPrefix(key, c.keys) && strings.Contains(text, c.wrong) {
+				t.Errorf("%s: %s: %s", c.why, key, text)
+			}
+		}
+	}
+}

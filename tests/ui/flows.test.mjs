@@ -195,7 +195,7 @@ for (const { lang, width } of [{ lang: "en-US", width: 1440 }, { lang: "zh-CN", 
     await complaint(page);
     assert.equal((await q.page.goto(made)).status(), 200, "a link ended, and nobody confirmed it");
     await page.locator('[data-open^="revoke-"]').first().click();
-    await page.locator("dialog[open] [name=confirm]").fill(lang === "en" ? "delete" : "删除");
+    await page.locator("dialog[open] [name=confirm]").fill(lang === "en-US" ? "delete" : "删除");
     await page.locator("dialog[open] button.btn-danger").click();
     await said(page).waitFor();
     assert.equal((await q.page.goto(made)).status(), 404);

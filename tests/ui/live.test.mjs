@@ -142,3 +142,26 @@ test("the theme is there before anything is seen", async () => {
     await p.close();
   }
 });
+
+test("an overview of more accounts than it looks at at once tells of the others, too, and of one which nodes served it", async () => {
+  const own = await startServer(lab), call = api(own.url);
+  try {
+    const ids = [];
+    for (let i = 0; i < 24; i++) ids.push((await must(call, "POST", "/admin/api/accounts", { name: `team-${i}`, password: "a password of it" })).id);
+    const { id } = await must(call, "POST", `/admin/api/nodes?account_id=${ids[22]}`, { name: "far-away", base_url: "http://127.0.0.1:1" });
+    await must(call, "PUT", `/admin/api/config?account_id=${ids[22]}`, { fail_limit: 1 });
+    assert.equal((await must(call, "POST", "/admin/api/nodes/check", { id })).state, "failed");
+    const p = await person(browser, own.url, { as: admin, lang: "zh-CN", width: 390 }), { page } = p;
+    await page.goto(own.url + "/admin");
+    await page.locator("#others", { hasText: "25 / 25" }).waitFor(patience);
+    await page.locator("#others li", { hasText: "far-away" }).waitFor();
+    assert.match(await page.locator("#others li", { hasText: "far-away" }).innerText(), /team-22.*故障/);
+    assert.equal(await page.locator("#bynode").count(), 0);
+    nothing(await audit(page));
+    await page.goto(`${own.url}/admin?account_id=${ids[22]}`);
+    await page.locator("#bynode table").waitFor(patience);
+    nothing(await audit(page));
+    p.clean("other accounts");
+    await p.close();
+  } finally { await own.stop(); }
+});

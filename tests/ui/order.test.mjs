@@ -103,8 +103,13 @@ describe("the order of nodes", { concurrency: 2 }, () => {
     assert.ok(await page.locator("#bulk-confirm").evaluate((e) => e === document.activeElement), "the focus is elsewhere");
     assert.ok(await page.locator("tbody input[name=ids]").first().isChecked());
     assert.ok(await page.evaluate(() => document.querySelector("#bulk-confirm").compareDocumentPosition(document.querySelector("#live .card-footer")) & Node.DOCUMENT_POSITION_FOLLOWING), "the pager is above what is done with those chosen");
+    await page.locator("button[form=bulk][value=delete]").click(); // by the wrong word: what was ticked still is, whatever the live part tells then
+    await page.locator("main [role=alert]").waitFor();
+    await must(host.api, "PUT", `/admin/api/nodes?id=${id}`, { name: "renamed" });
+    await page.locator("tbody tr", { hasText: "renamed" }).waitFor(patience);
+    assert.deepEqual(await page.locator("tbody input[name=ids]:checked").count(), 1);
     await must(host.api, "DELETE", `/admin/api/nodes?id=${id}`);
-    p.clean("typed");
+    p.clean("typed", /status of 400/);
     await p.close();
   });
 

@@ -4,6 +4,7 @@
   "use strict";
   const words = document.querySelector("meta[name=sluice-words]").dataset, loaded = new Date();
   const moment = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "medium" });
+  for (const b of document.querySelectorAll("[form=bulk]:checked")) b.checked = true; // now no news of its row takes the tick away
 
   // a word before what it is about: "stale" of what is asked for again and again, "failed" of what somebody did
   const said = { stale: new WeakMap(), failed: new WeakMap() };
