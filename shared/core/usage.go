@@ -50,7 +50,7 @@ type Settlement struct {
 	StreamMillis int64     `json:"stream_ms,omitempty"`     // from the first content to the end
 
 	// What else the price depends on, as the upstream told it.
-	Fast     bool   `json:"fast,omitempty"`     // answered in fast mode, or at OpenAI's tier "priority"
+	Fast     bool   `json:"fast,omitempty"`     // answered in fast mode, or at the tier "priority" of OpenAI or Bedrock
 	Geo      string `json:"geo,omitempty"`      // where it was answered, as the upstream names it; empty: anywhere
 	Searches int64  `json:"searches,omitempty"` // of the web, by the upstream's own tool
 

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"sluice/shared/translator"
 	"sluice/shared/translator/anthropic"
 	"sluice/shared/translator/bedrock"
+	"sluice/shared/upstream"
 	awsbedrock "sluice/shared/upstream/bedrock"
 )
 
@@ -97,9 +99,8 @@ func routeOfBedrock(n *core.Node) string {
 
 // fitted is what a node of Bedrock is sent in place of what the client sent.
 type fitted struct {
-	body    []byte   // nil: the plan's parts
-	header  bool     // the flags of the client's header anthropic-beta are replaced by betas
-	betas   []string // single flags
+	body    []byte      // nil: the plan's parts
+	header  http.Header // of the client's header, what is replaced; without values: what is left out
 	dropped []string
 	route   string // as rows of the table name it
 }
@@ -142,17 +143,25 @@ func (x *exchange) fit(p *plan, n *core.Node) error {
 		}
 	}
 	x.g.o.Compat.Refresh(x.r.Context(), oldTable)
-	res, err := x.g.o.Compat.Table().Apply(route, x.family(p), betas, doc, strip...)
+	table := x.g.o.Compat.Table()
+	res, err := table.Apply(route, x.family(p), betas, doc, strip...)
 	if err != nil {
 		return unfitFor(err)
 	}
 	p.fit = &fitted{dropped: res.Dropped, route: route}
+	profile, err := x.profile(p, table, doc)
+	if err != nil {
+		return unfitFor(err)
+	}
 	edits := res.Edits
 	if invoke {
-		edits, p.fit.header = append(edits, envelopeHead(doc, x.invokeVersion(p), res.Betas)), true // the flags are in the body
+		edits = append(edits, envelopeHead(doc, x.invokeVersion(p), res.Betas, profile))
 	} else {
 		if !slices.Equal(res.Betas, compat.SplitBetas(x.r.Header["Anthropic-Beta"])) {
-			p.fit.header, p.fit.betas = true, res.Betas
+			p.fit.instead("Anthropic-Beta", strings.Join(res.Betas, ","))
+		}
+		if day, _ := dayOf(x.r.Header.Get("Anthropic-Version")); day > firstDay && !after46(x.family(p)) {
+			p.fit.instead("Anthropic-Version", firstDay) // as the head of InvokeModel's body
 		}
 		switch {
 		case len(edits) == 0 && p.same:
@@ -267,8 +276,34 @@ func betasOf(v rawjson.Value) (flags []string, err error) {
 	return flags, nil
 }
 
+// profileHeader names the user of a platform for whom it asks. InvokeModel, which reads no header, has it in the body as
+// profileField. Source: anthropic-sdk-go/v2 v2.13.0, bedrock.WithConfig.
+const profileHeader, profileField = "Anthropic-User-Profile-Id", "user_profile_id"
+
+// profile is what the client's header has of that, where the node takes it: rows of the table about the field hold for it, too.
+func (x *exchange) profile(p *plan, table *compat.Table, doc []byte) (string, error) {
+	id := x.r.Header.Get(profileHeader)
+	if id == "" || !p.same || x.only != nil {
+		return "", nil
+	}
+	res, err := table.Apply(p.fit.route, x.family(p), nil, append(rawjson.AppendString([]byte(`{"`+profileField+`":`), id), '}'))
+	if err != nil {
+		return "", err
+	}
+	if len(res.Dropped) > 0 {
+		if p.fit.instead(profileHeader, ""); !slices.Contains(p.fit.dropped, profileField) {
+			p.fit.dropped = append(slices.Clip(p.fit.dropped), profileField)
+		}
+		return "", nil
+	}
+	if own, err := rawjson.Find(doc, profileField); err != nil || own.Exists() { // it would stand there twice
+		return "", nil
+	}
+	return id, nil
+}
+
 // envelopeHead is what InvokeModel's body begins with.
-func envelopeHead(doc []byte, version string, betas []string) compat.Edit {
+func envelopeHead(doc []byte, version string, betas []string, profile string) compat.Edit {
 	at := bytes.IndexByte(doc, '{') + 1
 	with := append(rawjson.AppendString([]byte(`"anthropic_version":`), version), ',')
 	if len(betas) > 0 {
@@ -281,7 +316,27 @@ func envelopeHead(doc []byte, version string, betas []string) compat.Edit {
 		}
 		with = append(with, "],"...)
 	}
+	if profile != "" {
+		with = append(rawjson.AppendString(append(with, `"`+profileField+`":`...), profile), ',')
+	}
 	return compat.Edit{At: at, End: at, With: with}
+}
+
+// askedTier is where the service tier will stand that a node of Bedrock served the request at; nil: the client names none.
+func (x *exchange) askedTier() *string {
+	if x.r.Header[awsbedrock.TierHeader] == nil {
+		return nil
+	}
+	tier := new(string)
+	x.r = x.r.WithContext(awsbedrock.OnTier(x.r.Context(), func(told string) { *tier = told }))
+	return tier
+}
+
+// noteTier puts it into the record: it is priced as OpenAI's tier of that name.
+func (x *exchange) noteTier(tier *string) {
+	if tier != nil && *tier == translator.PriorityTier && x.kind == core.KindBedrock && x.rec.Tokens != (core.Tokens{}) {
+		x.priority, x.rec.Fast = true, true
+	}
 }
 
 func unfitFor(err error) error {
@@ -292,15 +347,27 @@ func unfitFor(err error) error {
 	return core.E(core.CodeInvalid, "The request body is not a JSON object.")
 }
 
-// replace is a client's header with the flags that the node takes.
+// instead replaces a header of the client's; an empty value leaves it out.
+func (f *fitted) instead(name, value string) {
+	if f.header == nil {
+		f.header = http.Header{}
+	}
+	f.header[name] = nil
+	if value != "" {
+		f.header[name] = []string{value}
+	}
+}
+
+// replace is a client's header as the node takes it.
 func (f *fitted) replace(h http.Header) http.Header {
-	if f == nil || !f.header {
+	if f == nil || len(f.header) == 0 {
 		return h
 	}
 	h = maps.Clone(h)
-	delete(h, "Anthropic-Beta")
-	if len(f.betas) > 0 {
-		h["Anthropic-Beta"] = []string{strings.Join(f.betas, ",")}
+	for name, values := range f.header {
+		if h[name] = values; values == nil {
+			delete(h, name)
+		}
 	}
 	return h
 }
@@ -314,9 +381,15 @@ func counted(body []byte) ([]byte, bool) {
 	return []byte(`{"input_tokens":` + itoa(n) + `}`), true
 }
 
+// toldStatus is where toldByBedrock leaves the status that goes with a body of its own. It is of the names that no client is
+// sent: see hideAWS.
+const toldStatus = "X-Amzn-Told-Status"
+
 // toldByBedrock is the body of an error as clients may read it: with the shape that the header names, and of the Messages API
-// without the words that name the operator's account. The service's front door answers there in AWS's form.
+// without the words that name the operator's account. The service's front door answers there in AWS's form, with statuses by
+// which Anthropic's SDKs would not try again.
 func toldByBedrock(wire *dialect, resp *http.Response, body []byte) []byte {
+	delete(resp.Header, toldStatus)
 	shaped := bedrock.WithType(resp.Header.Get("X-Amzn-Errortype"), body)
 	if wire != dialectAnthropic {
 		return shaped
@@ -328,10 +401,19 @@ func toldByBedrock(wire *dialect, resp *http.Response, body []byte) []byte {
 	}
 	e := bedrock.Codec{}.ParseError(resp.StatusCode, shaped)
 	if own {
+		e.Status = resp.StatusCode
 		e.Type, _ = told.Text()
 		e.Message = "the upstream refused the request in words that name its account; the operator of the gateway finds the reason in the request's record"
+		delete(resp.Header, "X-Amzn-Errortype") // the body tells more
 	}
-	return anthropic.Codec{}.AppendError(nil, e, resp.Header.Get("Request-Id"))
+	resp.Header[toldStatus] = []string{itoa(int64(e.Status))}
+	return anthropic.Codec{}.AppendError(nil, e, upstream.RequestID(resp.Header))
+}
+
+// retold is the status of an error whose body toldByBedrock made; 0: the body is the upstream's own.
+func (o *outcome) retold() int {
+	status, _ := strconv.Atoi(o.header.Get(toldStatus))
+	return status
 }
 
 // hideAWS takes AWS's own headers out of an answer: they are of the hop between the gateway and AWS. The request's id stands

@@ -102,6 +102,9 @@ func (x *exchange) converseDrops(p *plan) {
 	for _, flag := range x.flagsHere() {
 		note("beta:" + clip(flag, maxDroppedName))
 	}
+	if x.r.Header.Get(profileHeader) != "" {
+		note(profileField)
+	}
 	left := maxUnread
 	unread(x.body.buf, func(path string) bool {
 		note(path)

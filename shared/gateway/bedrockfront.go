@@ -156,7 +156,7 @@ func (f *envelope) framed() bool { return f != nil && !f.native }
 // members of InvokeModel's body that the Messages API has elsewhere, and those that only a request for an answer has: its
 // count_tokens takes none of them, CountTokens wants some, which CountBody adds.
 var (
-	frontMembers  = []string{"anthropic_version", "anthropic_beta", "model", "stream"}
+	frontMembers  = []string{"anthropic_version", "anthropic_beta", profileField, "model", "stream"}
 	answerMembers = []string{"max_tokens", "temperature", "top_p", "top_k", "stop_sequences", "metadata", "service_tier"}
 )
 
@@ -244,7 +244,7 @@ func (f *envelope) unwrap(b *body, h http.Header) error {
 	out := frontMembers
 	switch {
 	case f.native:
-		out = frontMembers[:2]
+		out = frontMembers[:3]
 	case f.counts:
 		out = append(slices.Clip(frontMembers), answerMembers...)
 	}
@@ -261,6 +261,13 @@ func (f *envelope) unwrap(b *body, h http.Header) error {
 	f.own = frontBetas(own, nil)
 	if flags := frontBetas(own, compat.SplitBetas(h["Anthropic-Beta"])); len(flags) > 0 {
 		h["Anthropic-Beta"] = []string{strings.Join(flags, ",")}
+	}
+	switch id, ok := cut[2].Text(); {
+	case cut[2].Kind() <= rawjson.Null:
+	case !ok || len(id) > maxFlag || headerText(id) != id:
+		return badField(profileField, "must be a string, not a long one, of printable characters of ASCII")
+	case id != "":
+		h[profileHeader] = []string{id}
 	}
 	f.day, f.spells = versionOf(version)
 	if h["Anthropic-Version"] == nil || version.Exists() && !f.native { // Bedrock reads no header
@@ -347,11 +354,18 @@ func versionOf(v rawjson.Value) (day, spells string) {
 		return firstDay, bedrockVersion
 	}
 	s, _ := v.Text()
-	day = strings.TrimPrefix(s, "bedrock-")
-	if s != bedrockVersion && len(day) == len(firstDay) && day[4] == '-' && day[7] == '-' && digits(day[:4]+day[5:7]+day[8:]) {
+	if day, ok := dayOf(strings.TrimPrefix(s, "bedrock-")); ok && s != bedrockVersion {
 		return day, s
 	}
 	return firstDay, bedrockVersion
+}
+
+// dayOf is a version of the Messages API, which is a day.
+func dayOf(s string) (day string, ok bool) {
+	if len(s) != len(firstDay) || s[4] != '-' || s[7] != '-' || !digits(s[:4]+s[5:7]+s[8:]) {
+		return "", false
+	}
+	return s, true
 }
 
 func digits(s string) bool { return strings.Trim(s, "0123456789") == "" }

@@ -63,7 +63,7 @@ func statusOf(r *http.Request, e *core.Error) int {
 func (x *exchange) frontError(h http.Header, e *translator.Error, o *outcome) (body []byte, status int) {
 	x.frontID(h)
 	status, name := awsError(e.Status, e.Code)
-	if o.wire == dialectInvoke || o.wire == dialectConverse {
+	if o.wire == dialectInvoke || o.wire == dialectConverse || o.retold() > 0 {
 		told, _, _ := strings.Cut(o.header.Get("X-Amzn-Errortype"), ":") // the shape's address may be behind it
 		if told = told[strings.LastIndexByte(told, '#')+1:]; o.status >= 400 && upperCamel(told) {
 			status, name = o.status, told

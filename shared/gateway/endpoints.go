@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"strconv"
@@ -19,11 +20,13 @@ func (x *exchange) messages() {
 		x.fail(err)
 		return
 	}
+	tier := x.askedTier()
 	if x.rec.Stream {
 		x.streamed()
 	} else {
 		x.whole(true)
 	}
+	x.noteTier(tier)
 }
 
 // countTokens serves POST /v1/messages/count_tokens.
@@ -174,7 +177,10 @@ func (x *exchange) failLate(err error) {
 // passError passes an upstream's error on: as it is in the client's own dialect, for clients act on its wording, and else
 // with the same status and words.
 func (x *exchange) passError(o outcome, choice router.Choice) {
-	parsed := o.wire.ParseError(o.status, o.body)
+	parsed, told := o.wire.ParseError(o.status, o.body), o.retold()
+	if told > 0 {
+		parsed.Status = told
+	}
 	x.rec.ErrorCode = clipID("upstream_" + parsed.Type)
 	if s := x.watch.stream; s != nil && s.begun() {
 		x.rec.Status = http.StatusOK
@@ -194,6 +200,9 @@ func (x *exchange) passError(o outcome, choice router.Choice) {
 		if o.kind == core.KindBedrock {
 			hideAWS(h)
 			h["Content-Type"] = jsonType // the body may be ours
+		}
+		if told > 0 {
+			body, status = x.client.AppendError(nil, parsed, cmp.Or(upstream.RequestID(o.header), x.info.ID)), told
 		}
 	} else {
 		body = x.client.AppendError(nil, parsed, x.info.ID)

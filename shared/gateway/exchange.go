@@ -36,7 +36,7 @@ type exchange struct {
 	figures  []store.Figure
 	unsent   bool // the body is bad: nothing of it goes to a node
 	est      estimate
-	priority bool // OpenAI's tier "priority" answered
+	priority bool // the tier "priority" of OpenAI or Bedrock answered
 	full     nodeRefusals
 	admitted bool
 	done     bool // settled
@@ -299,5 +299,12 @@ func (x *exchange) gone() {
 	x.info.ErrorCode = x.rec.ErrorCode
 	if x.rec.Attempts > 0 && x.rec.Tokens == (core.Tokens{}) {
 		x.rec.Estimated = true // the upstream may bill what it never told us
+	}
+}
+
+// unheard counts the input of an attempt whose client left before the upstream told of any: it was asked, and may bill that.
+func (x *exchange) unheard() {
+	if x.rec.ErrorCode == clientGone && x.rec.Tokens == (core.Tokens{}) {
+		x.noteTokens(core.Tokens{}, translator.Terms{}, true)
 	}
 }

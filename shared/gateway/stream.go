@@ -34,7 +34,9 @@ func (x *exchange) streamed() {
 		s.mu.Unlock()
 		w.attempt(a.cancel, x.g.s.StreamSilence)
 		x.hurry(w, x.g.s.HoldFor*9/10) // before the status line is out
-		return a.stream(ctx, w, s)
+		out := a.stream(ctx, w, s)
+		x.unheard()
+		return out
 	})
 	w.stop()
 	if x.rec.Bytes = s.bytes; x.front.framed() {

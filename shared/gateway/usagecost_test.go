@@ -218,21 +218,33 @@ func TestUsagePairs_OfWholeAnswersThatBreakOff(t *testing.T) {
 	}
 }
 
-// A client that leaves while a whole answer is made: the upstream may bill what it did not tell, which the record says.
-func TestUsagePairs_ClientsThatDoNotWaitForAWholeAnswer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := &usageWires[0]
-		b := usageBubble(t, w)
-		ctx, cancel := context.WithCancel(t.Context())
-		b.up.queue(func(ctx context.Context) (*http.Response, error) {
-			cancel()
-			return nil, pause(ctx, forever)
+// A client that leaves before the upstream told anything: what it was asked may be billed, and is guessed. It once gave all that
+// was reserved of a budget back.
+func TestUsagePairs_ClientsThatDoNotWait(t *testing.T) {
+	ask := anthropicAsk(usageWires[0].model, false)
+	for _, c := range []struct {
+		why, path, body string
+		input           int64
+	}{
+		{"a whole answer", "/v1/messages", ask, (int64(len(ask)) + 3) / 4},
+		{"a stream", "/v1/messages", anthropicAsk(usageWires[0].model, true), (int64(len(anthropicAsk(usageWires[0].model, true))) + 3) / 4},
+		{"counting uses nothing", "/v1/messages/count_tokens", ask, 0},
+	} {
+		t.Run(c.why, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := usageBubble(t, &usageWires[0])
+				ctx, cancel := context.WithCancel(t.Context())
+				b.up.queue(func(ctx context.Context) (*http.Response, error) {
+					cancel()
+					return nil, pause(ctx, forever)
+				})
+				b.ask(ctx, newClient(t), c.path, c.body)
+				if rec := b.record(); rec.Tokens != (core.Tokens{Input: c.input}) || !rec.Estimated || (rec.CostUSD == 0) != (c.input == 0) || rec.Unpriced || rec.ErrorCode != "client_gone" {
+					t.Errorf("recorded %+v, want input %d", rec, c.input)
+				}
+			})
 		})
-		b.ask(ctx, newClient(t), "/v1/messages", anthropicAsk(w.model, false))
-		if rec := b.record(); rec.Tokens != (core.Tokens{}) || !rec.Estimated || rec.CostUSD != 0 || rec.Unpriced || rec.ErrorCode != "client_gone" {
-			t.Errorf("recorded %+v", rec)
-		}
-	})
+	}
 }
 
 // Counting uses nothing, whoever counts.

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"sluice/shared/core"
 	"sluice/shared/rawjson"
 	"sluice/shared/translator"
 	"sluice/shared/upstream"
@@ -46,7 +47,11 @@ func (x *exchange) whole(metered bool) {
 		setNode(x.w.Header(), false, a.node.Name)
 		w.attempt(a.cancel, x.g.s.AnswerTimeout)
 		x.hurry(w, 2*x.g.s.HoldFor)
-		return a.whole(ctx, metered)
+		out := a.whole(ctx, metered)
+		if metered {
+			x.unheard()
+		}
+		return out
 	})
 }
 
@@ -118,7 +123,8 @@ func (a *attempt) message(resp *http.Response, body []byte) outcome {
 	if p.same {
 		var u translator.Usage
 		var estimated bool
-		if body, u, estimated, err = p.wire.PassReply(body, translator.TapOptions{Model: a.alias()}); err == nil {
+		body, u, estimated, err = p.wire.PassReply(body, translator.TapOptions{Model: a.alias()})
+		if err == nil || !estimated && u.Tokens != (core.Tokens{}) { // what failed may have been counted, too
 			x.noteTokens(u.Tokens, u.Terms, estimated)
 		}
 	} else {
@@ -130,9 +136,10 @@ func (a *attempt) message(resp *http.Response, body []byte) outcome {
 		if err = p.wire.ReadReply(body, b); err == nil {
 			err = b.Whole()
 		}
-		if err == nil {
-			t, estimated := b.Tokens()
+		if t, estimated := b.Tokens(); err == nil || !estimated {
 			x.noteTokens(t, b.Terms(), estimated)
+		}
+		if err == nil {
 			body = x.client.AppendReply(nil, &c.Reply, x.reply())
 		}
 	}

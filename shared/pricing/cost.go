@@ -16,7 +16,7 @@ type Use struct {
 	At       time.Time
 	Batch    bool   // it was part of a batch (Anthropic: usage.service_tier "batch")
 	Fast     bool   // fast mode answered (Anthropic: usage.speed "fast")
-	Priority bool   // OpenAI's tier "priority" answered: costs the rates of fast mode where the list has them, else the normal ones
+	Priority bool   // the tier "priority" of OpenAI or Bedrock answered: costs the rates of fast mode where the list has them, else the normal ones
 	Geo      string // usage.inference_geo as Anthropic reports it; only "us" costs more
 	Searches int64  // usage.server_tool_use.web_search_requests
 }

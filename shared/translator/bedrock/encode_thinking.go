@@ -32,6 +32,9 @@ func (e *encoder) decideThinking() {
 	if r.Thinking != nil && !asked && effort == "" {
 		effort = "none"
 	}
+	if asked && e.f.claude && r.Thinking.Type != "adaptive" && r.Thinking.Type != "enabled" {
+		e.out.Drop("thinking") // between_tools, say, of which is known no more than that newer models take it: what is sent is another
+	}
 	switch {
 	case !e.f.claude:
 		if asked || effort != "" && effort != "none" {
@@ -63,8 +66,12 @@ func (e *encoder) disable() {
 }
 
 func (e *encoder) withEffort(effort string, asked bool) {
-	if e.think.effort = effort; effort == "minimal" {
+	switch e.think.effort = effort; {
+	case effort == "minimal":
 		e.think.effort = "low"
+	case effort != "low" && effort != "medium" && effort != "high" && !e.f.atLeast(4, 6): // what a request without it has is high
+		e.think.effort = ""
+		e.out.Drop(e.name("output_config.effort", "reasoning_effort", "reasoning"))
 	}
 	t := e.r.Thinking
 	switch {
@@ -105,8 +112,11 @@ func (e *encoder) thinkingField() string {
 
 // adaptive asks for thinking, unless a tool must be called: the model refuses both together.
 func (e *encoder) adaptive(display string) {
-	if !e.forced() {
+	switch {
+	case !e.forced():
 		e.think.typ, e.think.display = "adaptive", display
+	case e.r.Thinking != nil: // else it was an effort that was asked for, and is sent
+		e.out.Drop("thinking")
 	}
 }
 

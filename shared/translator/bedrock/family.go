@@ -64,7 +64,7 @@ func (f family) atLeast(major, minor int) bool {
 	return f.claude && (f.major == 0 || f.major > major || f.major == major && f.minor >= minor)
 }
 
-// effort reports whether the model takes an effort.
+// effort reports whether the model takes an effort; Opus 4.5 takes none above high, see the table of package compat.
 func (f family) effort() bool {
 	return f.atLeast(4, 6) || f.claude && f.line == "opus" && f.major == 4 && f.minor == 5
 }

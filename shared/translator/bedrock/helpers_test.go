@@ -18,6 +18,7 @@ import (
 const (
 	sonnet = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 	opus   = "global.anthropic.claude-opus-5-5"
+	opus45 = "global.anthropic.claude-opus-4-5-20251101-v1:0"
 	old    = "anthropic.claude-3-5-haiku-20241022-v1:0"
 	nova   = "us.amazon.nova-pro-v1:0"
 	llama  = "us.meta.llama4-scout-17b-instruct-v1:0"

@@ -34,8 +34,7 @@ const (
 	maxCount = 1 << 40
 )
 
-// source reads a stream of events. Blocks come one after another, each with its index; those of text and of thinking have no
-// beginning of their own.
+// source reads a stream of events. Each block has its index; those of text and of thinking have no beginning of their own.
 type source struct {
 	b         *translator.Builder
 	index     int64  // of the block that is being read
@@ -46,6 +45,10 @@ type source struct {
 	stopped   bool   // the reason came
 	failed    *translator.Error
 	told      bool // the counts came
+
+	queue   []*waiting         // blocks that began while another was read
+	byIndex map[int64]*waiting // the same
+	held    int                // about the bytes of their parts
 }
 
 // kind is what a block is.
@@ -74,8 +77,7 @@ func (s *source) Event(ev sse.Event) error {
 	case "contentBlockStart":
 		return s.blockStart(ev.Data)
 	case "contentBlockStop":
-		s.blockStop()
-		return nil
+		return s.blockEnd(ev.Data)
 	case "messageStop":
 		return s.messageStop(ev.Data)
 	case "metadata":
@@ -107,12 +109,25 @@ func (s *source) delta(data []byte) error {
 	if !ok || v[1].Kind() != rawjson.Object {
 		return errShape
 	}
+	return s.deltaOf(index, v[1].Raw())
+}
+
+func (s *source) deltaOf(index int64, obj []byte) error {
 	if s.kind == kindSkipped && s.index == index {
 		return nil
 	}
 	var d [4]rawjson.Value
-	if rawjson.Scan(v[1].Raw(), pieceFields, d[:]) != nil {
+	if rawjson.Scan(obj, pieceFields, d[:]) != nil {
 		return errShape
+	}
+	if s.elsewhere(index) && d[1].Kind() != rawjson.Object && (s.kind == kindText || s.kind == kindThinking) {
+		s.blockStop() // neither of the two begins: another one of them ends it, too
+		if err := s.next(); err != nil {
+			return err
+		}
+	}
+	if s.elsewhere(index) {
+		return s.wait(index, obj, false)
 	}
 	switch {
 	case d[0].Kind() == rawjson.String:
@@ -173,9 +188,16 @@ func (s *source) blockStart(data []byte) error {
 	if !ok || v[1].Kind() != rawjson.Object {
 		return errShape
 	}
+	return s.startOf(index, v[1].Raw())
+}
+
+func (s *source) startOf(index int64, obj []byte) error {
 	var t [3]rawjson.Value
-	if rawjson.Scan(v[1].Raw(), []string{"toolUse", "toolResult", "image"}, t[:]) != nil {
+	if rawjson.Scan(obj, []string{"toolUse", "toolResult", "image"}, t[:]) != nil {
 		return errShape
+	}
+	if s.elsewhere(index) {
+		return s.wait(index, obj, true)
 	}
 	s.blockStop()
 	switch {
@@ -232,7 +254,9 @@ func (s *source) messageStop(data []byte) error {
 	if rawjson.Scan(data, []string{"stopReason", "additionalModelResponseFields"}, v[:]) != nil {
 		return errNotJSON
 	}
-	s.blockStop()
+	if err := s.endAll(); err != nil {
+		return err
+	}
 	s.stop(v[0], v[1])
 	if s.told {
 		s.end()
@@ -262,8 +286,8 @@ func (s *source) stop(reason, fields rawjson.Value) {
 }
 
 // stopOf is the hub's word for a reason. An answer that the service could not read is an error and no end of the turn: a
-// client that was told so would take half a call for silence, while an error is tried again. A reason that is new ends the
-// turn.
+// client that was told so would take half a call for silence, while after an error it asks again. A reason that is new ends
+// the turn.
 func stopOf(reason string) (translator.StopReason, *translator.Error) {
 	switch reason {
 	case "end_turn", "tool_use", "max_tokens", "stop_sequence", "model_context_window_exceeded", "pause_turn", "refusal":
@@ -271,11 +295,17 @@ func stopOf(reason string) (translator.StopReason, *translator.Error) {
 	case "guardrail_intervened", "content_filtered":
 		return translator.StopRefusal, nil
 	case "malformed_model_output":
-		return translator.StopEndTurn, &translator.Error{Status: http.StatusInternalServerError, Type: "api_error", Message: "the model's answer could not be read by the upstream (malformed_model_output); try again"}
+		return translator.StopEndTurn, unreadable(reason, "the model's answer could not be read by the upstream")
 	case "malformed_tool_use":
-		return translator.StopEndTurn, &translator.Error{Status: http.StatusInternalServerError, Type: "api_error", Message: "the model called a tool in a form that the upstream could not read (malformed_tool_use); try again"}
+		return translator.StopEndTurn, unreadable(reason, "the model called a tool in a form that the upstream could not read")
 	}
 	return translator.StopEndTurn, nil
+}
+
+// unreadable is the error of an answer that was made, and is paid for, and that the service could not read. The verdict on the
+// node is by the reason.
+func unreadable(reason, what string) *translator.Error {
+	return &translator.Error{Status: http.StatusInternalServerError, Type: "api_error", Message: what + " (" + reason + "); try again", Raw: `{"__type":"` + reason + `"}`}
 }
 
 func (s *source) metadata(data []byte) error {

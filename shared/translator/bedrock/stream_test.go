@@ -196,7 +196,7 @@ func TestSource_Broken(t *testing.T) {
 		{"a failure", []string{start, `!internalServerException {"message":"m"}`}, 500, "api_error", ""},
 		{"a request that is wrong", []string{`!validationException {"message":"Input is too long for requested model."}`}, 400, "invalid_request_error", ""},
 		{"an exception that is new", []string{`!moonException {"message":"m"}`}, 502, "api_error", ""},
-		{"output that could not be read is tried again", []string{start, say(0, "x"), end(0), stop("malformed_model_output"), counts}, 500, "api_error", ""},
+		{"output that could not be read is an error", []string{start, say(0, "x"), end(0), stop("malformed_model_output"), counts}, 500, "api_error", ""},
 		{"so is a call", []string{start, stop("malformed_tool_use"), counts}, 500, "api_error", ""},
 		{"input without a call", []string{start, input(0, `"{}"`)}, 0, "", "input of a call that never began"},
 		{"a call without a name", []string{start, `contentBlockStart {"contentBlockIndex":0,"start":{"toolUse":{"toolUseId":"a"}}}`}, 0, "", "no id or no name"},

@@ -104,6 +104,7 @@ func (c *Client) Send(ctx context.Context, t upstream.Target, r *upstream.Reques
 	if err != nil {
 		return nil, err
 	}
+	tellTier(ctx, m.header, resp.Header)
 	if id := resp.Header["X-Amzn-Requestid"]; len(id) > 0 && upstream.RequestID(resp.Header) == "" {
 		resp.Header["X-Request-Id"] = id[:1] // where the shared rule looks for it
 	}

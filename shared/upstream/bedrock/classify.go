@@ -254,6 +254,8 @@ func (f fault) byKind(v upstream.Failure, h http.Header) (upstream.Failure, bool
 		return set(upstream.Timeout, "the model took too long")
 	case "ModelError", "ModelStreamError", "InternalServer", "InternalFailure", "InternalServerError", "api_error":
 		return set(upstream.Server, "the service failed")
+	case "malformed_model_output", "malformed_tool_use": // reasons to stop: the model's doing, no node's, and each trial is paid for
+		return set(upstream.ClientFault, "the service could not read what the model wrote")
 	case "billing_error":
 		return set(upstream.Credential, "the account cannot be billed")
 	}

@@ -37,6 +37,7 @@ func TestClassify(t *testing.T) {
 		{"throttled", 429, "ThrottlingException", aws("Too many requests, please wait before trying again."), upstream.RateLimited, "throttled", 30 * time.Second},
 		{"throttled, kind with a namespace", 429, "ThrottlingException:http://internal.amazon.com/coral/com.amazon.bedrock/", aws("Too many tokens, please wait before trying again."), upstream.RateLimited, "throttled", 30 * time.Second},
 		{"throttled with 400", 400, "ThrottlingException", aws("Rate exceeded"), upstream.RateLimited, "throttled", 30 * time.Second},
+		{"an answer that could not be read, in a stream", 500, "", `{"__type":"malformed_tool_use"}`, upstream.ClientFault, "what the model wrote", 0},
 		{"a used-up day", 429, "ThrottlingException", aws("Too many tokens per day, please wait before trying again."), upstream.RateLimited, "day's tokens", time.Hour},
 		{"a used-up day, native", 429, "", native("rate_limit_error", "Too many tokens per day, please wait before trying again."), upstream.RateLimited, "day's tokens", time.Hour},
 		{"a used-up day without kind", 429, "", aws("Too many tokens per day"), upstream.RateLimited, "429", time.Hour},
