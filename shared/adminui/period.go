@@ -87,7 +87,7 @@ func (v *view) periodOf(key, def string) period {
 	p.From = p.now.Add(-s.back)
 	if s.days > 0 {
 		y, m, d := p.now.In(p.zone).Date()
-		p.From, p.By = time.Date(y, m, d-s.days+1, 0, 0, 0, 0, p.zone), "day"
+		p.From, p.By = dayStart(y, m, d-s.days+1, p.zone), "day"
 	}
 	return p
 }
@@ -165,6 +165,15 @@ func (p *period) Marked() []int64 {
 // maxPoints bounds a chart: ten years of months, a year of days.
 const maxPoints = 400
 
+// dayStart is when a day begins: later than at midnight where the clocks go forward then, for which time.Date has the evening before.
+func dayStart(y int, m time.Month, d int, zone *time.Location) time.Time {
+	t, noon := time.Date(y, m, d, 0, 0, 0, 0, zone), time.Date(y, m, d, 12, 0, 0, 0, zone)
+	for t.Day() != noon.Day() {
+		t = t.Add(15 * time.Minute)
+	}
+	return t
+}
+
 // starts are the beginnings of the hours, days or months of the period.
 func (p *period) starts(from time.Time) (out []time.Time) {
 	y, m, d := from.In(p.zone).Date()
@@ -174,9 +183,9 @@ func (p *period) starts(from time.Time) (out []time.Time) {
 		case "hour":
 			at = from.UTC().Truncate(time.Hour).Add(time.Duration(i) * time.Hour)
 		case "day":
-			at = time.Date(y, m, d+i, 0, 0, 0, 0, p.zone)
+			at = dayStart(y, m, d+i, p.zone)
 		default:
-			at = time.Date(y, m+time.Month(i), 1, 0, 0, 0, 0, p.zone)
+			at = dayStart(y, m+time.Month(i), 1, p.zone)
 		}
 		if i > 0 && !at.Before(p.end()) && !at.Equal(p.now) {
 			break
