@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -139,9 +140,33 @@ func (s *session) total(ctx context.Context, q url.Values) int64 {
 	return m.Requests
 }
 
-// save writes r to a file beside path and renames it at the end, so that half an export is not taken for a whole one.
+// save writes r to a file beside path and renames it at the end, so that half an export is not taken for a whole one. A link
+// stays, and what is no file, such as a pipe or a device, is written to as it is.
 func save(path string, r io.Reader) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".sluice-export-*")
+	switch i, serr := os.Stat(path); {
+	case serr == nil:
+		if out, oerr := os.Stdout.Stat(); oerr == nil && os.SameFile(i, out) { // a shell that opened it may go on writing there
+			_, err = io.Copy(os.Stdout, r)
+			return broken(err)
+		}
+		if !i.Mode().IsRegular() {
+			return saveTo(path, r)
+		}
+	case !os.IsNotExist(serr): // links that lead in a ring
+		return fmt.Errorf("-o: %w", serr)
+	}
+	dir, _ := filepath.Split(path)
+	for range 40 { // as many links as Linux follows
+		to, lerr := os.Readlink(path)
+		if lerr != nil { // no link
+			break
+		}
+		if path = to; !filepath.IsAbs(to) {
+			path = dir + to
+		}
+		dir, _ = filepath.Split(path)
+	}
+	f, err := os.CreateTemp(cmp.Or(dir, "."), ".sluice-export-*")
 	if err != nil {
 		return fmt.Errorf("-o: %w", err)
 	}
@@ -155,6 +180,16 @@ func save(path string, r io.Reader) (err error) {
 		return err
 	}
 	return os.Rename(f.Name(), path)
+}
+
+// saveTo writes r to what is there.
+func saveTo(path string, r io.Reader) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("-o: %w", err)
+	}
+	_, err = io.Copy(f, r)
+	return errors.Join(broken(err), f.Close())
 }
 
 // watched tells a progress of the lines that pass.
