@@ -54,7 +54,7 @@ func (s *Store) closeDays(ctx context.Context, closed int64) error {
 		return err
 	}
 	return parallel(len(todo), 4, func(i int) error {
-		done, err := s.closeDay(ctx, todo[i].account, todo[i].hour)
+		done, err := s.closeDay(ctx, todo[i].account, todo[i].hour, false)
 		if err != nil || !done {
 			return err
 		}
@@ -63,7 +63,8 @@ func (s *Store) closeDays(ctx context.Context, closed int64) error {
 }
 
 // closeDay writes the sums of a day. It reports false when that must wait: an hour of it is not closed, or a record came.
-func (s *Store) closeDay(ctx context.Context, account string, day int64) (done bool, err error) {
+// A day that does not fit an item is left to be added up from its hours, unless these are about to go.
+func (s *Store) closeDay(ctx context.Context, account string, day int64, last bool) (done bool, err error) {
 	k := key(daysPK(account), hourText(day))
 	it, err := s.get(ctx, "roll up usage", k, "l, c, g, SK")
 	if err != nil {
@@ -77,20 +78,25 @@ func (s *Store) closeDay(ctx context.Context, account string, day int64) (done b
 	}
 	all := make(usage.Tallies)
 	var again []mark
-	err = s.query(ctx, "roll up usage", span{pk: hoursPK(account), from: hourText(day * 24), to: hourText(day*24 + 23), fields: "SK, l, c, s"}, func(it item) (bool, error) {
-		h, err := parseHourItem(it)
+	hours, folded := 0, false
+	err = s.query(ctx, "roll up usage", span{pk: hoursPK(account), from: hourText(day * 24), to: hourText(day*24 + 23), fields: "SK, l, c, g, s"}, func(it item) (bool, error) {
+		h, err := parseDayItem(it)
 		if err != nil {
 			return false, err
 		}
+		hours++
 		var list []hourSum
 		if h.whole() {
 			list, err = unpack(h.sums)
 		}
-		if !h.whole() || slices.ContainsFunc(list, func(h hourSum) bool { return !h.Costs }) {
+		if !h.gone && (!h.whole() || slices.ContainsFunc(list, func(h hourSum) bool { return !h.Costs })) {
 			again = append(again, mark{account, h.hour})
 		}
 		for i := range list {
 			all.Of(dimsOf("", list[i].group)).Add(list[i].Sum)
+		}
+		if len(all) > maxGroups {
+			all, folded = fold(all, maxGroups/2), true
 		}
 		return true, err
 	})
@@ -105,14 +111,17 @@ func (s *Store) closeDay(ctx context.Context, account string, day int64) (done b
 	if len(again) > 0 {
 		return false, nil
 	}
-	return s.putDay(ctx, k, &old, day, all)
+	if hours == 0 || folded && !last {
+		return true, nil
+	}
+	return s.putDay(ctx, k, &old, day, all, last)
 }
 
 // putDay writes a day's sums unless a record came since old was read.
-func (s *Store) putDay(ctx context.Context, k item, old *dayItem, day int64, all usage.Tallies) (done bool, err error) {
+func (s *Store) putDay(ctx context.Context, k item, old *dayItem, day int64, all usage.Tallies, last bool) (done bool, err error) {
 	u, err := writing(all, old.late)
-	if err != nil || u == nil {
-		return true, err // a large day is added up from its hours
+	if err != nil || u.folded && !last {
+		return true, err
 	}
 	end := item{}
 	s.ttl(end, time.UnixMicro((day+1)*24*usage.HourUS), s.keep().Days)
@@ -234,9 +243,6 @@ func (s *Store) addTo(writes []types.TransactWriteItem, k, it item, r *core.Sett
 	u, err := newSums(all, c, maxGrown)
 	if err != nil {
 		return nil, err
-	}
-	if u == nil {
-		return nil, errors.New("the sums of its hour or day are too large for one item")
 	}
 	u.values[":o"] = bin(old)
 	return append(writes, types.TransactWriteItem{Update: &types.Update{TableName: &s.table, Key: k, UpdateExpression: u.expression(),

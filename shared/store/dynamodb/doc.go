@@ -15,7 +15,7 @@
 //	L#kind or L#kind##0..15     id                    a document of the kind exists; 16 shards where traffic makes documents      List("")
 //	N#counter                   N                     n                                                                           Next
 //	G#account                   G                     n, the generation                                                           Generation
-//	H#kind#id                   H                     the hot item of a key, account or node; see below                           Admit, Settle, Renew
+//	H#kind#id                   H                     the hot item of a key, account or node; see below                           Admit, Settle, Renew, Raise
 //	T#name                      T                     a lease: h holder, u end, f fence; stays for ever because the fence rises   Acquire
 //	R#account#day#0..3          end#request           a usage record                                                              Records, open hours of Sums
 //	Y#account                   hour                  the hour has records: s sums, c what they include, l late records,          Sums, Records
@@ -30,6 +30,11 @@
 //	Q#request#kind#id           Q                     receipt of a settlement that came after its lease ended                     Settle
 //	S                           S                     the schema: v version, c oldest compatible one                              Open, Ping
 //
+// The sums of an hour are always written, also where it has no records, because nothing that is not summed up is removed.
+// Some thousands of keys, nodes and models together fit an item. Beyond, the models that cost least are one, "(other)", and
+// where that is not enough nodes, then keys: what is told apart is less, all together is exact. A day that does not fit is
+// added up from its hours and gets such sums before they go.
+//
 // A document changes in one transaction with its look-up strings, its entries in lists, its hot item and its account's
 // generation; a change of a body alone is a plain conditional update. Expired documents, their look-up strings, entries
 // and pieces are removed by the table's TTL, which costs nothing, so Purge has nothing to do; readers check expiry.
@@ -38,8 +43,9 @@
 //
 // A hot item holds the version of its document (v), the two token buckets (ra requests, ta tokens: microseconds at which
 // each is full again), requests of the day (rd<day>), money of the day and month, spent and reserved in one number
-// (ud<day>, um<month>), and the leases of requests in flight (lz: request id -> end.tokens.micro-USD.day.month in base 36).
-// Periods are in the names, so that a new day needs neither a reset nor another form of the update.
+// (ud<day>, um<month>), how often that was raised to what the records say (mr), and the leases of requests in flight (lz:
+// request id -> end.tokens.micro-USD.day.month in base 36). Periods are in the names, so that a new day needs neither a
+// reset nor another form of the update.
 //
 // Admit is one conditional update per limited subject, all in parallel, whose thresholds are worked out here: what must
 // hold is the condition, so a wrong picture of the item can refuse and be corrected from the answer (ALL_OLD), never

@@ -2,10 +2,12 @@ package dynamodb
 
 import (
 	"bytes"
+	"cmp"
 	"compress/flate"
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -15,11 +17,18 @@ import (
 	"sluice/shared/store/internal/usage"
 )
 
-// maxSums bounds the packed sums of one hour of one account; a larger hour stays open, and is summed from its records.
+// maxSums bounds the packed sums of one hour or day of one account; fold makes larger ones fit.
 const maxSums = 350_000
 
 // maxGrown is what they may grow to by late records when there is nothing else to sum them from. An item ends at 400 KB.
 const maxGrown = 390_000
+
+// maxGroups bounds how many sums of one hour or day are kept apart while they are added up: more do not fit an item, and
+// may not fit the memory of a function.
+const maxGroups = 10_000
+
+// others is the model, node or key of what fold put together.
+const others = "(other)"
 
 // group is what sums of an hour are kept apart by.
 type group struct {
@@ -83,6 +92,41 @@ func unpack(b []byte) (list []hourSum, err error) {
 	return list, err
 }
 
+// fold leaves at most n sums, or one: the models that cost least, and of these the ones asked for least, become one, since
+// clients name models as they like; where that is not enough nodes do, then keys. All together stay what they were.
+func fold(all usage.Tallies, n int) usage.Tallies {
+	for i, k := range []usage.Kind{usage.ByModel, usage.ByNode, usage.ByKey} {
+		if len(all) <= n {
+			break
+		}
+		name := func(d *usage.Dims) *string { return [...]*string{&d.Model, &d.Node, &d.Key}[i] }
+		var names []core.UsageSum
+		for d, t := range k.Of(all) {
+			s := t.Sum()
+			s.Group = *name(&d)
+			names = append(names, s)
+		}
+		slices.SortFunc(names, func(a, b core.UsageSum) int {
+			return cmp.Or(cmp.Compare(b.CostUSD, a.CostUSD), cmp.Compare(b.Requests, a.Requests))
+		})
+		for len(all) > n && len(names) > 0 {
+			names = names[:len(names)*n/len(all)]
+			kept, out := make(map[string]bool), make(usage.Tallies)
+			for i := range names {
+				kept[names[i].Group] = true
+			}
+			for d, t := range all {
+				if at := name(&d); !kept[*at] {
+					*at = others
+				}
+				out.Of(d).Merge(t)
+			}
+			all = out
+		}
+	}
+	return all
+}
+
 // coarse names the attribute with the sums of a kind, other than the finest, which is s.
 func coarse(k usage.Kind) string { return "m" + strconv.Itoa(int(k)) }
 
@@ -90,18 +134,28 @@ func coarse(k usage.Kind) string { return "m" + strconv.Itoa(int(k)) }
 type sumsUpdate struct {
 	set, remove, cond string
 	values            item
+	folded            bool // they do not tell all apart
 }
 
 // newSums are sums of each kind. The coarser ones belong to the c that mc tells: an older program that writes s and c anew
-// does not touch them. Where they do not fit beside s, they are left out; where s alone is above limit bytes, or there are no
-// sums, the result is nil.
+// does not touch them. Where they do not fit beside s, they are left out; s has at most limit bytes. Without records there
+// are empty sums, unless there are others: then their records are gone.
 func newSums(all usage.Tallies, c int64, limit int) (*sumsUpdate, error) {
 	fine, err := pack(all)
-	if err != nil || len(fine) > limit || len(all) == 0 {
+	u := &sumsUpdate{set: "s = :s"}
+	for err == nil && len(fine) > limit {
+		all, u.folded = fold(all, len(all)*limit/len(fine)*9/10), true
+		fine, err = pack(all)
+	}
+	if err != nil {
 		return nil, err
 	}
-	u := &sumsUpdate{set: "s = :s", values: item{":s": bin(fine)}}
-	values, set, size := item{":c": num(c)}, ", mc = :c", len(fine)
+	u.values = item{":s": bin(fine)}
+	if len(all) == 0 {
+		u.set = "s = if_not_exists(s, :s)"
+		return u, nil
+	}
+	values, set, remove, size := item{":c": num(c)}, ", mc = :c", "mc", len(fine)
 	for k := usage.ByAccount; k < usage.Kinds; k++ {
 		packed, err := pack(k.Of(all))
 		if err != nil {
@@ -109,10 +163,11 @@ func newSums(all usage.Tallies, c int64, limit int) (*sumsUpdate, error) {
 		}
 		size += len(packed)
 		set += ", " + coarse(k) + " = :" + coarse(k)
+		remove += ", " + coarse(k)
 		values[":"+coarse(k)] = bin(packed)
 	}
 	if size > maxSums {
-		u.remove = "mc"
+		u.remove = remove
 		return u, nil
 	}
 	u.set += set
@@ -125,7 +180,7 @@ func newSums(all usage.Tallies, c int64, limit int) (*sumsUpdate, error) {
 // writing are new sums that count late records which came late, unless one comes meanwhile.
 func writing(all usage.Tallies, late int64) (*sumsUpdate, error) {
 	u, err := newSums(all, late, maxSums)
-	if u == nil || err != nil {
+	if err != nil {
 		return nil, err
 	}
 	u.cond = "l = :l AND attribute_not_exists(g)"

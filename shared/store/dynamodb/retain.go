@@ -163,6 +163,19 @@ func (r *retaining) markGone(ctx context.Context, k item) (bool, error) {
 	return true, nil
 }
 
+// mendHour writes the sums of an hour that lacks them, and marks it.
+func (r *retaining) mendHour(ctx context.Context, account string, k item) (bool, error) {
+	hour, err := parseHour(getS(k, "SK"))
+	if err == nil {
+		r.left -= 24
+		err = r.s.closeHour(ctx, mark{account, hour}, "")
+	}
+	if err != nil {
+		return false, err
+	}
+	return r.markGone(ctx, k)
+}
+
 // markHours marks the hours before one, and raises the floor of records to where all are marked.
 func (r *retaining) markHours(ctx context.Context, f *floors, to int64) error {
 	if to <= f.records {
@@ -175,7 +188,11 @@ func (r *retaining) markHours(ctx context.Context, f *floors, to int64) error {
 			if hasN(it, "g") {
 				return true, nil
 			}
-			ok, err := r.markGone(ctx, key(hoursPK(account), getS(it, "SK")))
+			k := key(hoursPK(account), getS(it, "SK"))
+			ok, err := r.markGone(ctx, k)
+			if err == nil && !ok { // whoever was to put it up for Rollup died, or an older program left it without sums
+				ok, err = r.mendHour(ctx, account, k)
+			}
 			whole = whole && ok
 			return ok, err
 		})
@@ -245,13 +262,13 @@ func (r *retaining) markDays(ctx context.Context, f *floors, to int64) error {
 			return ok, err
 		}
 		r.left -= 24
-		if done, err := r.s.closeDay(ctx, account, day); err != nil || !done { // hours of an older program
+		if done, err := r.s.closeDay(ctx, account, day, true); err != nil || !done { // hours of an older program
 			return false, err
 		}
 		if _, err := r.markGone(ctx, k); err != nil {
 			return false, err
 		}
-		return true, nil // it may be too large to have sums: its hours stay
+		return true, nil // a late record may have come: its hours stay
 	})
 	if err != nil {
 		return err

@@ -73,9 +73,12 @@ func (s *Store) Rollup(ctx context.Context, now time.Time) error {
 // closeHour writes the sums of one hour and ends its being pending, unless another entry came meanwhile.
 func (s *Store) closeHour(ctx context.Context, at mark, token string) error {
 	k := key(hoursPK(at.account), hourText(at.hour))
-	it, err := s.get(ctx, "roll up usage", k, "l, g")
-	if err != nil || hasN(it, "g") { // its records may be gone
+	it, err := s.get(ctx, "roll up usage", k, "l, g, SK")
+	if err != nil {
 		return err
+	}
+	if hasN(it, "g") { // its records may be gone
+		return s.served(ctx, "P", at, token)
 	}
 	late, _ := getN(it, "l")
 	all := make(usage.Tallies)
@@ -84,22 +87,26 @@ func (s *Store) closeHour(ctx context.Context, at mark, token string) error {
 	err = s.eachRecord(ctx, at.account, from, to, func(r *core.Settlement) {
 		mu.Lock()
 		defer mu.Unlock()
-		all.Of(dimsOf("", groupOf(r))).Record(r)
+		if all.Of(dimsOf("", groupOf(r))).Record(r); len(all) > maxGroups {
+			all = fold(all, maxGroups/2)
+		}
 	})
 	if err != nil {
 		return err
 	}
+	if it == nil && len(all) == 0 { // the account's usage was deleted
+		return s.served(ctx, "P", at, token)
+	}
+	// An hour without records gets sums, too: it is marked before the first record is stored, which may fail.
 	u, err := writing(all, late)
 	if err != nil {
 		return err
 	}
-	if u != nil {
-		if _, _, err := s.update(ctx, "roll up usage", u.input(k)); err != nil {
-			if _, raced := unmet(err); raced {
-				return nil // a record came: the hour stays pending
-			}
-			return s.fail(ctx, "roll up usage", err)
+	if _, _, err := s.update(ctx, "roll up usage", u.input(k)); err != nil {
+		if _, raced := unmet(err); raced {
+			return nil // a record came: the hour stays pending
 		}
+		return s.fail(ctx, "roll up usage", err)
 	}
 	if _, err := s.put(ctx, "roll up usage", &sdk.PutItemInput{Item: pendingDay(at)}); err != nil {
 		return s.fail(ctx, "roll up usage", err)
