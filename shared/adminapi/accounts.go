@@ -233,7 +233,7 @@ func (c *call) updateAccount() error {
 			a.ProxyKey = proxyID
 		}
 		a.UpdatedAt = c.a.o.Now().UTC()
-		return nil
+		return in.Limits.carry(c, a.Limits, id, store.KindAccount, id)
 	})
 	if err != nil {
 		return err

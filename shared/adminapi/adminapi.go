@@ -40,6 +40,7 @@ type Box interface {
 type Options struct {
 	Tables    *store.Tables
 	Usage     store.Usage
+	Budgets   store.Budgets // are held to what Usage says
 	Directory *directory.Directory
 	Health    *health.Tracker
 	Box       Box

@@ -1,6 +1,9 @@
 package adminapi
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // Pattern is the pattern of a path.
 func (a *API) Pattern(path string) string {
@@ -29,4 +32,10 @@ func (a *API) Changing() []string {
 func Named(route string) bool {
 	_, ok := actions()[route]
 	return ok
+}
+
+// MetricsBegin is where the metrics up to a time begin when a call does not say.
+func MetricsBegin(granularity string, to time.Time, zone *time.Location) time.Time {
+	m := metricsQuery{granularity: granularity, to: to, zone: zone}
+	return m.begin()
 }

@@ -273,7 +273,12 @@ func (c *call) updateKey() error {
 	if err := c.decode(&in); err != nil {
 		return err
 	}
-	k, err := c.editKey(func(k *core.Key) error { return in.apply(k, c.a.o.Now()) })
+	k, err := c.editKey(func(k *core.Key) error {
+		if err := in.apply(k, c.a.o.Now()); err != nil {
+			return err
+		}
+		return in.carry(c, k.Limits, k.Account, store.KindKey, k.ID)
+	})
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func TestNodeLimitsByKind(t *testing.T) {
 	}
 	admin := core.NewSecret("operator-key-of-this-test")
 	log := slog.New(slog.DiscardHandler)
-	api := adminapi.New(adminapi.Options{Tables: tables, Usage: s, Box: box, Kinds: []core.Kind{core.KindAnthropic, core.KindAmazonQ}, AdminKey: admin, Log: log,
+	api := adminapi.New(adminapi.Options{Tables: tables, Usage: s, Budgets: s, Box: box, Kinds: []core.Kind{core.KindAnthropic, core.KindAmazonQ}, AdminKey: admin, Log: log,
 		Health: health.New(health.Options{States: tables.States, Log: log}), Directory: directory.New(directory.Options{Tables: tables, Generations: s, Box: box, AdminKey: admin, Now: time.Now})})
 	h := web.Wrap(api, web.Options{Log: log, Error: adminapi.WriteError, Draining: &web.Drain{}})
 	for _, c := range []struct {

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"sluice/shared/budget"
 	"sluice/shared/core"
 )
 
@@ -62,6 +63,15 @@ func (in *limitsInput) apply(l *core.Limits, prefix string) error {
 	}
 	*l = out
 	return nil
+}
+
+// carry lets a budget that the call gives, and that l has of it, find what was spent before: only while there is a budget is
+// anything counted. It comes before the budget holds, so that none is ever without what was spent.
+func (in *limitsInput) carry(c *call, l core.Limits, account, kind, id string) error {
+	if in == nil || in.USDDay == nil && in.USDMonth == nil || l.USDDay+l.USDMonth == 0 {
+		return nil
+	}
+	return budget.Carry(c.r.Context(), c.a.o.Usage, c.a.o.Budgets, account, kind, id, c.a.o.Zone, c.a.o.Now())
 }
 
 // contradiction refuses a limit that a longer period's smaller one would always end first: one of the two is a mistake. It

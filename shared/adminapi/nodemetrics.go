@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sluice/shared/core"
+	"sluice/shared/limit"
 	"sluice/shared/store"
 )
 
@@ -93,16 +94,15 @@ func (m *metricsQuery) window(q url.Values, now time.Time) (err error) {
 }
 
 func (m *metricsQuery) begin() time.Time {
-	y, mon, d := m.to.In(m.zone).Date()
 	switch m.granularity {
 	case "raw":
 		return m.to.Add(-24 * time.Hour)
 	case "hour":
 		return m.to.Truncate(time.Hour).Add(-7 * 24 * time.Hour)
 	case "day":
-		return time.Date(y, mon, d-30, 0, 0, 0, 0, m.zone)
+		return limit.DayStart(limit.Day(m.to, m.zone)-30, m.zone)
 	}
-	return time.Date(y, mon-12, 1, 0, 0, 0, 0, m.zone)
+	return limit.MonthStart(limit.Month(m.to, m.zone)-12, m.zone)
 }
 
 func (c *call) nodeMetrics() error {

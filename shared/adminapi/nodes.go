@@ -262,7 +262,12 @@ func (c *call) updateNode() error {
 	if k := text(in.Kind); k != "" && core.Kind(k) != old.Kind {
 		return bad("kind: cannot be changed; add a new node")
 	}
-	r, err := c.a.o.Tables.Nodes.Update(c.r.Context(), old.ID, func(n *core.Node) error { return c.applyNode(n, &in) })
+	r, err := c.a.o.Tables.Nodes.Update(c.r.Context(), old.ID, func(n *core.Node) error {
+		if err := c.applyNode(n, &in); err != nil {
+			return err
+		}
+		return in.Limits.carry(c, n.Limits, n.Account, store.KindNode, n.ID)
+	})
 	if err != nil {
 		return err
 	}

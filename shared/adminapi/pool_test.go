@@ -148,7 +148,7 @@ func newPoolOver(t *testing.T, with *fakeQ, docs func(store.Docs) store.Docs) *p
 	admin := core.NewSecret(poolAdmin)
 	log := slog.New(slog.DiscardHandler)
 	p.health = health.New(health.Options{States: p.tables.States, Log: log, Now: p.clock})
-	o := adminapi.Options{Tables: p.tables, Usage: p.store, Box: p.box, Kinds: []core.Kind{core.KindAnthropic, core.KindOpenAI, core.KindAmazonQ, core.KindBedrock}, AdminKey: admin, Log: log, Now: p.clock,
+	o := adminapi.Options{Tables: p.tables, Usage: p.store, Budgets: p.store, Box: p.box, Kinds: []core.Kind{core.KindAnthropic, core.KindOpenAI, core.KindAmazonQ, core.KindBedrock}, AdminKey: admin, Log: log, Now: p.clock,
 		Docs: over, Health: p.health, Directory: directory.New(directory.Options{Tables: p.tables, Generations: p.store, Box: p.box, AdminKey: admin, Now: p.clock})}
 	if with != nil {
 		o.Pool = with

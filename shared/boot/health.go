@@ -58,7 +58,7 @@ func (a *App) heal(o *Options, s store.Store) {
 		po.CLI = &probe.CLI{}
 	}
 	a.checker = probe.New(po)
-	a.alerts = alerts.New(alerts.Options{Tables: a.Tables, Rules: a.hub.Rules, Usage: s, Leases: s, Events: a.hub, Zone: c.LimitsZone.OrUTC(), Log: a.log, Now: a.now})
+	a.alerts = alerts.New(alerts.Options{Tables: a.Tables, Rules: a.hub.Rules, Usage: s, Budgets: s, Leases: s, Events: a.hub, Zone: c.LimitsZone.OrUTC(), Log: a.log, Now: a.now})
 }
 
 func upstreamPolicy(c *config.Config) upstream.Policy {

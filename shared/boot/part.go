@@ -68,7 +68,7 @@ func newGateway(w *wiring) http.Handler {
 
 func newAdmin(w *wiring) *adminapi.API {
 	c := w.o.Config
-	return adminapi.New(adminapi.Options{Tables: w.Tables, Usage: w.store, Directory: w.directory, Health: w.tracker, Box: w.Box, Kinds: []core.Kind{core.KindAnthropic, core.KindOpenAI, core.KindAmazonQ, core.KindBedrock},
+	return adminapi.New(adminapi.Options{Tables: w.Tables, Usage: w.store, Budgets: w.store, Directory: w.directory, Health: w.tracker, Box: w.Box, Kinds: []core.Kind{core.KindAnthropic, core.KindOpenAI, core.KindAmazonQ, core.KindBedrock},
 		Pool: w.pool, Docs: w.store, Checker: w.checker, Events: w.hub, Notify: w.hub, Capture: w.adminCapture(), Prices: w.prices, Compat: w.Compat, Region: c.MachineRegion(), SweepEvery: time.Duration(c.SweepInterval) * time.Minute,
 		AdminKey: c.AdminKey(), Control: w.o.Control, PublicURL: c.PublicURL, Version: w.o.Version, Zone: c.LimitsZone.OrUTC(), Log: w.log, Now: w.now,
 		Keep: w.keep, Audit: w.audit, Environment: c.Variables,

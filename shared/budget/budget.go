@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sluice/shared/core"
+	"sluice/shared/limit"
 	"sluice/shared/store"
 )
 
@@ -81,6 +82,64 @@ func Of(ctx context.Context, r Reader, a *core.Account, p Period, zone *time.Loc
 	s, keys, err := read(ctx, r, a, p, zone, now)
 	s.add(keys)
 	return s, err
+}
+
+// Carry makes what the budgets of an account, or of a key or node of it, count at least what the records say was spent in this
+// day and month of zone. It is for what is about to get a budget: without one nothing is counted. What is gone is passed
+// over.
+func Carry(ctx context.Context, r Reader, b store.Budgets, account, kind, id string, zone *time.Location, now time.Time) error {
+	spent := store.RaiseRequest{Now: now, Zone: zone, Account: account, Kind: kind, ID: id}
+	f := store.UsageFilter{Account: account, To: now.Add(skew)}
+	switch kind {
+	case store.KindKey:
+		f.Key = id
+	case store.KindNode:
+		f.Node = id
+	}
+	for p, to := range map[Period]*int64{Day: &spent.Day, Month: &spent.Month} {
+		f.From, _ = bounds(p, zone, now)
+		sums, err := r.Sums(ctx, f, store.GroupNone)
+		if err != nil {
+			return err
+		}
+		for i := range sums {
+			*to += sums[i].CostUSD
+		}
+	}
+	if err := b.Raise(ctx, spent); !store.Missing(err) {
+		return err
+	}
+	return nil
+}
+
+// Hold does the same for budgets of an account and its keys that Lines has read.
+func Hold(ctx context.Context, b store.Budgets, account string, lines []Line, zone *time.Location) (failed error) {
+	all := make(map[[2]string]*store.RaiseRequest)
+	for i := range lines {
+		l := &lines[i]
+		if l.Spent <= 0 {
+			continue
+		}
+		r := all[[2]string{l.Kind, l.ID}]
+		if r == nil {
+			r = &store.RaiseRequest{Now: l.Now, Zone: zone, Account: account, Kind: l.Kind, ID: l.ID}
+			all[[2]string{l.Kind, l.ID}] = r
+		}
+		if l.Period == Day {
+			r.Day = l.Spent
+		} else {
+			r.Month = l.Spent
+		}
+	}
+	for _, r := range all { // in no order: where time is too short it is not always for the same
+		if err := b.Raise(ctx, *r); err != nil && !store.Missing(err) {
+			failed = errors.Join(failed, err)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return failed
 }
 
 func (s *Spending) add(keys map[string]Spending) {
@@ -161,11 +220,12 @@ func bounds(p Period, zone *time.Location, now time.Time) (from, to time.Time) {
 	if zone == nil {
 		zone = time.UTC
 	}
-	t := now.In(zone)
 	if p == Day {
-		return time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, zone), time.Date(t.Year(), t.Month(), t.Day()+1, 0, 0, 0, 0, zone)
+		d := limit.Day(now, zone)
+		return limit.DayStart(d, zone), limit.DayStart(d+1, zone)
 	}
-	return time.Date(t.Year(), t.Month(), 1, 0, 0, 0, 0, zone), time.Date(t.Year(), t.Month()+1, 1, 0, 0, 0, 0, zone)
+	m := limit.Month(now, zone)
+	return limit.MonthStart(m, zone), limit.MonthStart(m+1, zone)
 }
 
 func pace(p Period, a *core.Account, now time.Time) time.Duration {

@@ -110,3 +110,83 @@ type away struct{}
 func (away) Sums(context.Context, store.UsageFilter, store.GroupBy) ([]core.UsageSum, error) {
 	return nil, errors.New("away")
 }
+
+// TestPeriods: a day and a month begin at their first instant, and end where the next begins, also where clocks skip midnight.
+func TestPeriods(t *testing.T) {
+	for _, c := range []struct{ why, zone, at, day, next, month string }{
+		{"a plain day", "UTC", "2026-03-10T04:00:00Z", "2026-03-10T00:00:00Z", "2026-03-11T00:00:00Z", "2026-03-01T00:00:00Z"},
+		{"midnight is skipped", "America/Santiago", "2026-09-06T12:00:00-03:00", "2026-09-06T01:00:00-03:00", "2026-09-07T00:00:00-03:00", "2026-09-01T00:00:00-04:00"},
+		{"the day before ends an hour later by no clock", "America/Santiago", "2026-09-05T23:30:00-04:00", "2026-09-05T00:00:00-04:00", "2026-09-06T01:00:00-03:00", "2026-09-01T00:00:00-04:00"},
+		{"midnight is skipped in March", "America/Havana", "2026-03-08T02:00:00-04:00", "2026-03-08T01:00:00-04:00", "2026-03-09T00:00:00-04:00", "2026-03-01T00:00:00-05:00"},
+		{"at its first instant", "Atlantic/Azores", "2026-03-29T01:00:00Z", "2026-03-29T01:00:00Z", "2026-03-30T00:00:00Z", "2026-03-01T00:00:00-01:00"},
+		{"midnight comes twice", "America/Havana", "2026-11-01T00:30:00-05:00", "2026-11-01T00:00:00-04:00", "2026-11-02T00:00:00-05:00", "2026-11-01T00:00:00-04:00"},
+		{"a month whose first midnight is skipped", "America/Asuncion", "2000-10-01T12:00:00-03:00", "2000-10-01T01:00:00-03:00", "2000-10-02T00:00:00-03:00", "2000-10-01T01:00:00-03:00"},
+	} {
+		zone, err := time.LoadLocation(c.zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		read := func(s string) time.Time {
+			at, err := time.Parse(time.RFC3339, s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return at
+		}
+		s := memory.New()
+		for p, want := range map[budget.Period][2]string{budget.Day: {c.day, c.next}, budget.Month: {c.month}} {
+			got, err := budget.Of(t.Context(), s, &core.Account{ID: "acme"}, p, zone, read(c.at))
+			if err != nil || !got.From.Equal(read(want[0])) || want[1] != "" && !got.To.Equal(read(want[1])) {
+				t.Errorf("%s: the %s is %v to %v, %v, want %s to %s", c.why, p, got.From, got.To, err, want[0], want[1])
+			}
+		}
+	}
+}
+
+// TestCarry: what an account, a key and a node spent of this day and month before they had a budget is counted when they get it.
+func TestCarry(t *testing.T) {
+	zone := time.FixedZone("+8", 8*3600)
+	for _, c := range []struct {
+		why, kind, id string
+		day, month    int64
+	}{
+		{"an account: all its keys", store.KindAccount, "acme", 111, 1111},
+		{"a key", store.KindKey, "1", 11, 1011},
+		{"a node", store.KindNode, "n", 1, 1001},
+		{"one that spent nothing", store.KindKey, "3", 0, 0},
+	} {
+		s := memory.New()
+		settle := func(id, account, key, node string, at time.Time, micro int64) {
+			rec := core.Settlement{RequestID: id, Account: account, Key: key, Node: node, Status: 200, StartedAt: at, EndedAt: at, CostUSD: micro}
+			if err := s.Settle(t.Context(), store.SettleRequest{ID: id, Account: account, Now: at, Record: rec}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		settle("a", "acme", "1", "n", now.Add(-time.Hour), 1)
+		settle("b", "acme", "1", "m", now.Add(-2*time.Hour), 10)
+		settle("c", "acme", "2", "m", now.Add(-11*time.Hour), 100) // this day there, not in UTC
+		settle("d", "acme", "1", "n", now.AddDate(0, 0, -2), 1000)
+		settle("e", "acme", "1", "n", now.AddDate(0, 0, -10), 10_000) // the month before
+		settle("f", "other", "9", "o", now.Add(-time.Hour), 100_000)
+		v, err := s.Create(t.Context(), store.Doc{Kind: c.kind, ID: c.id, Account: "acme"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := budget.Carry(t.Context(), s, s, "acme", c.kind, c.id, zone, now); err != nil {
+				t.Fatal(err)
+			}
+		}
+		res, err := s.Admit(t.Context(), store.AdmitRequest{Now: now, ID: "x", Account: "acme", Zone: zone, LeaseEnd: now.Add(time.Minute),
+			Subjects: []store.Subject{{Kind: c.kind, ID: c.id, Version: v, Limits: core.Limits{USDDay: 1_000_000, USDMonth: 1_000_000}}}})
+		if err != nil || len(res.Figures) != 2 || res.Figures[0].Remaining != 1_000_000-c.day || res.Figures[1].Remaining != 1_000_000-c.month {
+			t.Errorf("%s: %+v, %v, want %d and %d spent", c.why, res, err, c.day, c.month)
+		}
+	}
+	if err := budget.Carry(t.Context(), memory.New(), memory.New(), "acme", store.KindKey, "gone", nil, now); err != nil {
+		t.Errorf("of what is gone: %v", err)
+	}
+	if err := budget.Carry(t.Context(), away{}, memory.New(), "acme", store.KindKey, "1", nil, now); err == nil {
+		t.Error("no error where the records cannot be read")
+	}
+}

@@ -95,6 +95,8 @@ type Options struct {
 type Metrics interface {
 	// Observe counts a request that was settled; kind is that of the node tried last, empty for none. It keeps nothing of s.
 	Observe(s *core.Settlement, kind core.Kind)
+	// Used counts tokens and cost of what was settled without a request of its own: a batch. It keeps nothing of s.
+	Used(s *core.Settlement, kind core.Kind)
 	// Attempt counts an attempt at a node; class is an upstream.Class in words.
 	Attempt(kind core.Kind, class string)
 	// Refused counts a request that a limit refused; limit is a store.LimitName.

@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +26,9 @@ func (c *counted) say(words ...string) {
 
 func (c *counted) Observe(s *core.Settlement, kind core.Kind) {
 	c.say("observe", string(kind), s.ErrorCode)
+}
+func (c *counted) Used(s *core.Settlement, kind core.Kind) {
+	c.say("used", string(kind), s.Account, s.Model, strconv.FormatInt(s.Tokens.TotalInput(), 10), strconv.FormatInt(s.Tokens.Output, 10))
 }
 func (c *counted) Attempt(kind core.Kind, class string) { c.say("attempt", string(kind), class) }
 func (c *counted) Refused(limit string)                 { c.say("refused", limit) }

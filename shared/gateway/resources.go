@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -60,6 +61,9 @@ func (x *exchange) resources() {
 		c := &collections[i]
 		if rest, ok := strings.CutPrefix(x.path, c.path); ok && (rest == "" || rest[0] == '/') {
 			id, _, _ := strings.Cut(strings.TrimPrefix(rest, "/"), "/")
+			if plain, err := url.PathUnescape(id); err == nil { // one resource has one name here
+				id = plain
+			}
 			x.resource(c, id)
 			return
 		}
@@ -115,7 +119,7 @@ func (x *exchange) resource(c *collection, id string) {
 	w := x.startWatch(x.g.s.AnswerTimeout, nil)
 	x.watch = w
 	defer w.stop()
-	i, choice := x.resourceNode(id)
+	i, known, choice := x.resourceNode(id)
 	if i < 0 {
 		x.fail(x.noNode(choice))
 		return
@@ -125,6 +129,11 @@ func (x *exchange) resource(c *collection, id string) {
 		x.fail(err)
 		return
 	}
+	var results *store.Resource
+	if x.fetchesResults(id) {
+		results = known
+		wholeResults(x.r.Header)
+	}
 	s := x.g.o.Health.Node(x.r.Context(), n.ID, n.Account)
 	s.Begin(false)
 	defer s.End(false)
@@ -132,11 +141,11 @@ func (x *exchange) resource(c *collection, id string) {
 		setNode(x.w.Header(), false, n.Name)
 		w.attempt(a.cancel, x.g.s.AnswerTimeout)
 		if x.r.ContentLength == 0 {
-			return a.relayResource(ctx, w, x.r.Method == http.MethodPost && id == "")
+			return a.relayResource(ctx, w, x.r.Method == http.MethodPost && id == "", results)
 		}
 		u := &upload{ReadCloser: http.MaxBytesReader(x.w, x.r.Body, c.bodyLimit), w: w}
 		a.body, a.size = u, x.r.ContentLength
-		out := a.relayResource(ctx, w, x.r.Method == http.MethodPost && id == "")
+		out := a.relayResource(ctx, w, x.r.Method == http.MethodPost && id == "", results)
 		if !out.done && out.status == 0 && out.f.Class != upstream.Stopped && u.blame(x, c.bodyLimit) {
 			return outcome{done: true}
 		}
@@ -189,14 +198,17 @@ func (u *upload) blame(x *exchange, limit int64) bool {
 	return true
 }
 
-// resourceNode finds the node that made the resource; for a new or unknown one, the node that routing prefers.
-func (x *exchange) resourceNode(id string) (int, router.Choice) {
+// resourceNode finds the node that made the resource; for a new or unknown one, the node that routing prefers. It also tells
+// what is known of the resource.
+func (x *exchange) resourceNode(id string) (int, *store.Resource, router.Choice) {
+	known := &store.Resource{ID: x.key.Account + "/" + id, Account: x.key.Account}
 	if id != "" {
-		r, err := x.g.o.Tables.Resources.Get(x.r.Context(), x.key.Account+"/"+id)
+		r, err := x.g.o.Tables.Resources.Get(x.r.Context(), known.ID)
 		if err == nil {
+			known = &r.Value
 			for i := range x.account.Nodes {
-				if n := &x.account.Nodes[i]; n.ID == r.Value.Node && !n.Disabled {
-					return i, router.Choice{}
+				if n := &x.account.Nodes[i]; n.ID == known.Node && !n.Disabled {
+					return i, known, router.Choice{}
 				}
 			}
 		} else if !store.Missing(err) {
@@ -210,13 +222,14 @@ func (x *exchange) resourceNode(id string) (int, router.Choice) {
 	now := x.g.o.Now()
 	c.refresh(now)
 	choice := router.Pick(c.list, &router.Request{Active: x.account.ActiveNode, Now: now, Policy: x.policy(), Session: "resources"}, random)
-	return choice.Index, choice
+	return choice.Index, known, choice
 }
 
 var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
-// relayResource sends the request and streams the answer. The answer to a creation is read whole: its id is remembered.
-func (a *attempt) relayResource(ctx context.Context, w *watch, create bool) outcome {
+// relayResource sends the request and streams the answer. The answer to a creation is read whole: its id is remembered. results
+// is the batch whose results are fetched; nil: something else is.
+func (a *attempt) relayResource(ctx context.Context, w *watch, create bool, results *store.Resource) outcome {
 	x := a.x
 	resp, out := a.send(ctx)
 	if resp == nil {
@@ -224,11 +237,15 @@ func (a *attempt) relayResource(ctx context.Context, w *watch, create bool) outc
 	}
 	defer resp.Body.Close()
 	ok := outcome{done: true, f: upstream.Failure{Status: resp.StatusCode}}
-	if create || x.describesBatches(resp) {
-		src, why := plainBody(resp)
-		if why != "" && ctx.Err() == nil {
-			return outcome{f: upstream.Failure{Class: upstream.Server, Status: resp.StatusCode, Reason: why}}
-		}
+	src, why := io.Reader(resp.Body), ""
+	described := create || results == nil && x.describesBatches(resp)
+	if described || results != nil {
+		src, why = plainBody(resp)
+	}
+	if why != "" && ctx.Err() == nil {
+		return outcome{f: upstream.Failure{Class: upstream.Server, Status: resp.StatusCode, Reason: why}}
+	}
+	if described {
 		body, err := []byte(nil), ctx.Err()
 		if err == nil {
 			body, err = io.ReadAll(io.LimitReader(src, maxCreated+1))
@@ -247,7 +264,9 @@ func (a *attempt) relayResource(ctx context.Context, w *watch, create bool) outc
 	}
 	h := x.w.Header()
 	upstream.CopyAnswer(h, resp.Header)
-	if resp.ContentLength >= 0 {
+	if src != resp.Body {
+		delete(h, "Content-Encoding")
+	} else if resp.ContentLength >= 0 {
 		h["Content-Length"] = []string{itoa(resp.ContentLength)}
 	}
 	x.limitHeaders(h)
@@ -255,17 +274,13 @@ func (a *attempt) relayResource(ctx context.Context, w *watch, create bool) outc
 	x.w.WriteHeader(resp.StatusCode)
 	buf := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(buf)
-	var results *batchMeter
-	if strings.HasPrefix(x.path, batchesPath) && strings.HasSuffix(x.path, "/results") {
-		x.g.o.Prices.Refresh(ctx, newPrices)
-		results = &batchMeter{list: x.prices(), now: x.g.o.Now().UTC()}
-	}
+	meter := x.newBatchMeter(ctx, results, resp)
 	for {
-		n, err := resp.Body.Read(*buf)
+		n, err := src.Read(*buf)
 		w.sign(x.since())
 		if n > 0 {
 			_ = x.rc.SetWriteDeadline(time.Now().Add(stuckAfter))
-			results.write((*buf)[:n])
+			meter.write((*buf)[:n])
 			m, werr := x.w.Write((*buf)[:n])
 			x.rec.Bytes += int64(m)
 			if werr != nil {
@@ -275,7 +290,7 @@ func (a *attempt) relayResource(ctx context.Context, w *watch, create bool) outc
 		}
 		if err == io.EOF {
 			_ = x.rc.SetWriteDeadline(time.Time{})
-			x.settleBatch(results)
+			x.settleBatch(meter)
 			return ok
 		}
 		if err != nil {

@@ -36,6 +36,17 @@ func (m *Moment) Day() int64 {
 // Month is the number of the calendar month in the zone; see Month.
 func (m *Moment) Month() int64 { return Month(m.now, m.zone) }
 
+// Agree returns sums of the day and month of t, each 0 where the moment has another.
+func (m *Moment) Agree(t time.Time, day, month int64) (int64, int64) {
+	if Day(t, m.zone) != m.Day() {
+		day = 0
+	}
+	if Month(t, m.zone) != m.Month() {
+		month = 0
+	}
+	return day, month
+}
+
 // dayEnd is when the day begins that follows the given one.
 func (m *Moment) dayEnd(day int64) time.Time {
 	if m.endDay != day || m.end.IsZero() {

@@ -233,6 +233,29 @@ func (s *Counters) spend(day, month, usd int64) {
 	}
 }
 
+// Raise makes what was spent of the moment's day and month at least the sums given, on top of what requests in flight have
+// reserved: a budget that is set in the middle of them finds what was spent before. It reports whether a counter changed.
+func (s *State) Raise(m *Moment, dayUSD, monthUSD int64) bool {
+	day, spent := period(s.MoneyDay, s.DayUSD, m.Day())
+	month, all := period(s.Month, s.MonthUSD, m.Month())
+	for _, l := range s.Leases {
+		if l.Day == day {
+			dayUSD += l.USD
+		}
+		if l.Month == month {
+			monthUSD += l.USD
+		}
+	}
+	next := s.Counters
+	if day == m.Day() && spent < dayUSD { // else another clock has begun the next
+		next.MoneyDay, next.DayUSD = day, dayUSD
+	}
+	if month == m.Month() && all < monthUSD {
+		next.Month, next.MonthUSD = month, monthUSD
+	}
+	return s.set(&next)
+}
+
 // Renew moves the end of a lease to end (both microseconds). One that ended by now stays ended; it reports that.
 func (s *State) Renew(id string, now, end int64) bool {
 	old, ok := s.Leases[id]

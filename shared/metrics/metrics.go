@@ -108,9 +108,9 @@ func (m *Metrics) vectors() {
 	m.requests = m.counters("sluice_requests_total", "Requests that ended, by how they ended for the client.", kind, family, "outcome")
 	m.attempts = m.counters("sluice_attempts_total", "Attempts on nodes, by how they ended.", kind, "class")
 	m.tokens = m.counters("sluice_tokens_total", "Tokens by class; all classes but output are input.", kind, family, "class")
-	m.cost = m.counters("sluice_cost_usd_total", "Cost of requests in USD, at the prices of their time.", kind, family)
-	m.unpriced = m.counters("sluice_unpriced_requests_total", "Requests that used tokens which have no price: the cost lacks them.", kind, family)
-	m.estimated = m.counters("sluice_estimated_requests_total", "Requests whose tokens are not, or not only, what the upstream reported.", kind, family)
+	m.cost = m.counters("sluice_cost_usd_total", "Cost of requests and batches in USD, at the prices of their time.", kind, family)
+	m.unpriced = m.counters("sluice_unpriced_requests_total", "Requests, and models of batches, that used tokens which have no price: the cost lacks them.", kind, family)
+	m.estimated = m.counters("sluice_estimated_requests_total", "Requests, and models of batches, whose tokens are not, or not only, what the upstream reported.", kind, family)
 	m.refusals = m.counters("sluice_limit_refusals_total", "Requests that a limit refused.", "limit")
 	m.refreshes = m.counters("sluice_token_refreshes_total", "Refreshes of nodes' access tokens, by how they ended.", kind, "result")
 	m.storeErrors = m.counters("sluice_store_errors_total", "Calls that the store failed.", "verb")
@@ -118,7 +118,7 @@ func (m *Metrics) vectors() {
 	m.accountRequests = m.counters("sluice_account_requests_total", "Requests that ended, by account.", "account")
 	m.accountErrors = m.counters("sluice_account_errors_total", "Requests that did not end well, by account.", "account")
 	m.accountTokens = m.counters("sluice_account_tokens_total", "Tokens of all classes, by account.", "account")
-	m.accountCost = m.counters("sluice_account_cost_usd_total", "Cost of requests in USD, by account.", "account")
+	m.accountCost = m.counters("sluice_account_cost_usd_total", "Cost of requests and batches in USD, by account.", "account")
 	m.firstByte = m.histograms("sluice_first_byte_seconds", "Time to the first content of requests that got any.", firstByteBounds, kind, family)
 	m.duration = m.histograms("sluice_request_duration_seconds", "Time from the start of requests to their end.", durationBounds, kind, family)
 	m.storeTook = m.histograms("sluice_store_call_duration_seconds", "Time that calls of the store took.", storeBounds, "verb")
@@ -158,23 +158,7 @@ func (m *Metrics) Observe(s *core.Settlement, kind core.Kind) {
 	c := m.cell(label.Kind(kind), label.Family(s))
 	outcome := label.Outcome(s)
 	c.outcomes[outcome].Inc()
-	var sum int64
-	for i, n := range label.Counts(&s.Tokens) {
-		if n > 0 { // a counter panics on less, and a count comes from upstreams
-			c.tokens[i].Add(float64(n))
-			sum += n
-		}
-	}
-	usd := float64(max(s.CostUSD, 0)) / 1e6
-	if usd > 0 {
-		c.cost.Add(usd)
-	}
-	if s.Unpriced {
-		c.unpriced.Inc()
-	}
-	if s.Estimated {
-		c.estimated.Inc()
-	}
+	c.used(s)
 	if s.FirstByteMS > 0 {
 		c.firstByte.Observe(float64(s.FirstByteMS) / 1e3)
 	}
@@ -184,12 +168,48 @@ func (m *Metrics) Observe(s *core.Settlement, kind core.Kind) {
 		if outcome != label.Success {
 			a.errors.Inc()
 		}
-		if sum > 0 { // less: the sum passed what an int64 holds
-			a.tokens.Add(float64(sum))
-		}
-		a.cost.Add(usd)
+		a.used(s)
 	}
 }
+
+// Used counts tokens and cost of what was settled without a request of its own: a batch. It keeps nothing of s.
+func (m *Metrics) Used(s *core.Settlement, kind core.Kind) {
+	m.cell(label.Kind(kind), label.Family(s)).used(s)
+	if a := m.account(s.Account); a != nil {
+		a.used(s)
+	}
+}
+
+// used counts what was used, and what of it is not known.
+func (c *cell) used(s *core.Settlement) {
+	for i, n := range label.Counts(&s.Tokens) {
+		if n > 0 { // a counter panics on less, and a count comes from upstreams
+			c.tokens[i].Add(float64(n))
+		}
+	}
+	if s.CostUSD > 0 {
+		c.cost.Add(usd(s))
+	}
+	if s.Unpriced {
+		c.unpriced.Inc()
+	}
+	if s.Estimated {
+		c.estimated.Inc()
+	}
+}
+
+func (a *account) used(s *core.Settlement) {
+	var sum int64
+	for _, n := range label.Counts(&s.Tokens) {
+		sum += max(n, 0)
+	}
+	if sum > 0 { // less: the sum passed what an int64 holds
+		a.tokens.Add(float64(sum))
+	}
+	a.cost.Add(usd(s))
+}
+
+func usd(s *core.Settlement) float64 { return float64(max(s.CostUSD, 0)) / 1e6 }
 
 // Attempt counts one attempt on a node. class is the upstream.Class in lower case with underscores: "ok", "rate_limited".
 func (m *Metrics) Attempt(kind core.Kind, class string) {

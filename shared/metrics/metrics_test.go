@@ -109,7 +109,7 @@ sluice_tokens_total{class="input",kind="anthropic",model_family="claude-opus"} 1
 sluice_tokens_total{class="input",kind="openai",model_family="gpt"} 10
 sluice_tokens_total{class="output",kind="anthropic",model_family="claude-opus"} 20
 sluice_tokens_total{class="output",kind="openai",model_family="gpt"} 20
-# HELP sluice_cost_usd_total Cost of requests in USD, at the prices of their time.
+# HELP sluice_cost_usd_total Cost of requests and batches in USD, at the prices of their time.
 # TYPE sluice_cost_usd_total counter
 sluice_cost_usd_total{kind="anthropic",model_family="claude-opus"} 1.5
 sluice_cost_usd_total{kind="openai",model_family="gpt"} 0
@@ -145,6 +145,28 @@ sluice_cost_usd_total{kind="openai",model_family="gpt"} 0
 		`sluice_nodes{condition="online",kind="anthropic"} 2`,
 		`sluice_nodes{condition="failed",kind="anthropic"} 0`,
 		`sluice_nodes{condition="login_needed",kind="amazonq"} 1`)
+}
+
+// TestUsed: a batch adds tokens and cost, and is neither a request nor a latency.
+func TestUsed(t *testing.T) {
+	m := metrics.New(metrics.Options{})
+	m.Used(settled("claude-opus-4-1"), core.KindAnthropic)
+	odd := settled("claude-opus-4-1")
+	odd.Unpriced, odd.Estimated, odd.CostUSD, odd.Tokens = true, true, 0, core.Tokens{Output: 1}
+	m.Used(odd, core.KindAnthropic)
+	has(t, scrape(t, m),
+		`sluice_tokens_total{class="input",kind="anthropic",model_family="claude-opus"} 10`,
+		`sluice_tokens_total{class="output",kind="anthropic",model_family="claude-opus"} 21`,
+		`sluice_cost_usd_total{kind="anthropic",model_family="claude-opus"} 1.5`,
+		`sluice_unpriced_requests_total{kind="anthropic",model_family="claude-opus"} 1`,
+		`sluice_estimated_requests_total{kind="anthropic",model_family="claude-opus"} 1`,
+		`sluice_account_tokens_total{account="a1"} 130`,
+		`sluice_account_cost_usd_total{account="a1"} 1.5`,
+		`sluice_account_requests_total{account="a1"} 0`,
+		`sluice_account_errors_total{account="a1"} 0`,
+		`sluice_requests_total{kind="anthropic",model_family="claude-opus",outcome="success"} 0`,
+		`sluice_first_byte_seconds_count{kind="anthropic",model_family="claude-opus"} 0`,
+		`sluice_request_duration_seconds_count{kind="anthropic",model_family="claude-opus"} 0`)
 }
 
 func TestObserve_NothingToTell(t *testing.T) {

@@ -1,8 +1,8 @@
 // Package store is the contract that every backend keeps, in words; package storetest is the same contract as tests.
 //
-// A backend offers four small groups of methods. Docs keeps rare edits (accounts, keys, nodes, sessions, settings) as
+// A backend offers five small groups of methods. Docs keeps rare edits (accounts, keys, nodes, sessions, settings) as
 // versioned JSON documents under compare-and-swap. Admission has the hot path's verbs of intent, one store trip each.
-// Leases gives one holder at a time the right to do something, with a fencing number. Usage keeps what requests used.
+// Budgets corrects what admission counts. Leases gives one holder at a time the right to do something, with a fencing number. Usage keeps what requests used.
 //
 // Time is always an argument, so that tests move it and callers may correct it by the store's own clock. Errors are
 // wrapped with %w and compared by errors.Is. Nothing is found or deleted by scanning.
@@ -197,12 +197,31 @@ type Admission interface {
 	// Renew moves the end of the leases of a long request. A lease that ended already is not revived.
 	Renew(ctx context.Context, r AdmitRequest) error
 	// Settle frees the leases, puts Used in place of what they reserved, and stores the record, once by Record.RequestID: a
-	// second call changes nothing. Used counts also when the lease ended before. A backend that saves in groups returns
-	// before the record is on disk, at most 1 s before.
+	// second call changes nothing, whatever else it says, if its Record.EndedAt is the same: a backend may know a record by both
+	// alone. Used counts also when the lease ended before. A backend that saves in groups returns before the record is on
+	// disk, at most 1 s before.
 	Settle(ctx context.Context, r SettleRequest) error
 	// Generation returns the account's generation: it differs when an account, key or node document of it changed.
 	// 0 when nothing was ever written for it.
 	Generation(ctx context.Context, account string) (int64, error)
+}
+
+// RaiseRequest tells what one subject spent by its records.
+type RaiseRequest struct {
+	Now        time.Time
+	Zone       *time.Location
+	Account    string
+	Kind, ID   string // of the subject
+	Day, Month int64  // micro-USD, of the day and month of Now
+}
+
+// Budgets keeps what budgets count true to the records: money is counted only while a subject has a budget.
+type Budgets interface {
+	// Raise makes what budgets of a subject count of the day and month at least what r says, in one atomic step, whether
+	// or not it has budgets now. What requests in flight have reserved comes on top. It never lowers, and a second call
+	// changes nothing. Where the store's clock has another day, or month, than r.Now, that sum is left as it is.
+	// ErrNotFound when there is no such document. It is on disk when it is answered.
+	Raise(ctx context.Context, r RaiseRequest) error
 }
 
 // Leases gives one holder at a time the right to a name.
@@ -285,8 +304,8 @@ type Usage interface {
 	// Retain removes records, hourly and daily sums that are older than keep says, a bounded number at a call, and
 	// returns how many; what is removed by the store itself is not among them. While it returns more than 0 there may be
 	// more. Nothing is removed that is not summed up: records of hours that are open and hours of days without sums stay.
-	// Sums stay as they were, but for what their contract says of the time that is no longer kept. A record is known by
-	// its request id as long as it is kept.
+	// Sums stay as they were, but for what their contract says of the time that is no longer kept. A record is known to
+	// Settle as long as it is kept: one that is settled again later counts again.
 	Retain(ctx context.Context, now time.Time, keep Retention) (removed int, err error)
 	// DeleteUsage removes an account's records and sums.
 	DeleteUsage(ctx context.Context, account string) error
@@ -296,6 +315,7 @@ type Usage interface {
 type Store interface {
 	Docs
 	Admission
+	Budgets
 	Leases
 	Usage
 	// Ping reports whether the store can serve, within ctx.

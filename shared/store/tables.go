@@ -48,6 +48,9 @@ type Resource struct {
 	Account string    `json:"account"`
 	Node    string    `json:"node"`
 	Expires time.Time `json:"expires"`
+	// Of a batch; see BatchFetched.
+	FetchedAt time.Time `json:"fetched_at,omitzero"` // when its results were first read to their end
+	Settled   bool      `json:"settled,omitempty"`   // what it used is recorded
 }
 
 // Response is a conversation kept for a Responses client: its items and last answer, compressed and sealed.

@@ -29,14 +29,15 @@ const (
 
 // Options are what a Watch needs.
 type Options struct {
-	Tables *store.Tables
-	Rules  *store.Table[notify.Rule]
-	Usage  store.Usage
-	Leases store.Leases
-	Events health.Emitter
-	Zone   *time.Location // where days of spending begin; nil: UTC
-	Log    *slog.Logger
-	Now    func() time.Time
+	Tables  *store.Tables
+	Rules   *store.Table[notify.Rule]
+	Usage   store.Usage
+	Budgets store.Budgets // are held to what Usage says
+	Leases  store.Leases
+	Events  health.Emitter
+	Zone    *time.Location // where days of spending begin; nil: UTC
+	Log     *slog.Logger
+	Now     func() time.Time
 }
 
 // Watch evaluates rules. It is safe for concurrent use.

@@ -194,7 +194,7 @@ func newRig(t *testing.T, s store.Store) *rig {
 
 // remake makes another instance.
 func (r *rig) remake(s store.Store, u store.Usage) {
-	r.watch = alerts.New(alerts.Options{Tables: r.tables, Rules: r.rules, Usage: u, Leases: s, Events: r.events, Zone: time.FixedZone("+8", 8*3600), Log: quiet(), Now: func() time.Time { return r.now }})
+	r.watch = alerts.New(alerts.Options{Tables: r.tables, Rules: r.rules, Usage: u, Budgets: s, Leases: s, Events: r.events, Zone: time.FixedZone("+8", 8*3600), Log: quiet(), Now: func() time.Time { return r.now }})
 }
 
 func (r *rig) rule(rule notify.Rule) {

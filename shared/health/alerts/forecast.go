@@ -18,8 +18,8 @@ const (
 	dayBegins     = 2 * time.Hour // of a day, the first tell nothing of it
 )
 
-// forecast tells of budgets that will be used up before their day or month ends, each once in its period. Of several
-// instances one looks, once an hour. What is used up by 80 % or wholly is told when requests are admitted.
+// forecast tells of budgets that will be used up before their day or month ends, each once in its period, and makes all count
+// what the records say. Of several instances one looks, once an hour. What is used up by 80 % or wholly is told when requests are admitted.
 func (w *Watch) forecast(ctx context.Context) (early int, err error) {
 	now := w.o.Now()
 	w.mu.Lock()
@@ -52,7 +52,7 @@ func (w *Watch) forecast(ctx context.Context) (early int, err error) {
 			return early, ctx.Err() // the next Run goes on here; what was told is not told twice
 		}
 		if err != nil {
-			w.o.Log.Warn("budgets were not forecast; it is tried again in an hour", "account", a.ID, "error", err)
+			w.o.Log.Warn("budgets were not all looked at; it is tried again in an hour", "account", a.ID, "error", err)
 		}
 		w.foresaw(a.ID)
 	}
@@ -91,7 +91,19 @@ func (w *Watch) forecastOf(ctx context.Context, a *core.Account) (early int, err
 		early++
 		err = errors.Join(err, w.o.Events.Emit(ctx, warning(a.ID, l, at, now)))
 	}
-	return early, err
+	// what was in flight when a budget was set, and what an instance let in that did not know of it yet, only the records tell
+	return early, errors.Join(err, budget.Hold(ctx, w.o.Budgets, a.ID, lines, w.o.Zone), w.holdNodes(ctx, a.ID, now))
+}
+
+// holdNodes is budget.Hold for an account's nodes.
+func (w *Watch) holdNodes(ctx context.Context, account string, now time.Time) error {
+	rows, err := w.o.Tables.Nodes.All(ctx, account)
+	for i := range rows {
+		if n := &rows[i].Value; n.Limits.USDDay+n.Limits.USDMonth > 0 {
+			err = errors.Join(err, budget.Carry(ctx, w.o.Usage, w.o.Budgets, account, store.KindNode, n.ID, w.o.Zone, now))
+		}
+	}
+	return err
 }
 
 // warning is the event of a budget that will be used up at that time.

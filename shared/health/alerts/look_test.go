@@ -78,7 +78,7 @@ func busy(t *testing.T, accounts ...string) (*rig, *traffic, *alerts.Watch) {
 			}
 		}
 	}
-	return r, u, alerts.New(alerts.Options{Tables: r.tables, Rules: r.rules, Usage: u, Leases: memory.New(), Events: r.events, Log: quiet(), Now: func() time.Time { return r.now }})
+	return r, u, alerts.New(alerts.Options{Tables: r.tables, Rules: r.rules, Usage: u, Budgets: memory.New(), Leases: memory.New(), Events: r.events, Log: quiet(), Now: func() time.Time { return r.now }})
 }
 
 // TestRulesShareWhatIsRead: 50 rules with 50 windows made 50 copies of 2,000 whole settlements and 200 store reads for each
@@ -119,7 +119,7 @@ func TestShortWindows(t *testing.T) {
 	} {
 		r := newRig(t, memory.New())
 		u := &traffic{asked: map[string]int{}}
-		w := alerts.New(alerts.Options{Tables: r.tables, Rules: r.rules, Usage: u, Leases: memory.New(), Events: r.events, Log: quiet(), Now: func() time.Time { return r.now }})
+		w := alerts.New(alerts.Options{Tables: r.tables, Rules: r.rules, Usage: u, Budgets: memory.New(), Leases: memory.New(), Events: r.events, Log: quiet(), Now: func() time.Time { return r.now }})
 		r.rule(notify.Rule{ID: "alr-1", Kind: notify.RuleLatencyP95, Threshold: 1e9, Window: 1440})
 		r.rule(notify.Rule{ID: "alr-2", Kind: notify.RuleErrorRate, Threshold: 1, Window: c.window})
 		if _, err := w.Run(t.Context()); err != nil || len(r.events.list) != 1 || !strings.Contains(r.events.list[0].Text, c.want) {

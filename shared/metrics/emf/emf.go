@@ -94,10 +94,36 @@ func (w *Writer) Observe(s *core.Settlement, kind core.Kind) {
 	defer w.mu.Unlock()
 	outcome := label.Outcome(s)
 	w.begin()
-	w.line = append(w.line, `,["Function","Kind","ModelFamily"]],"Metrics":[`...)
+	w.line = append(w.line, perKind...)
 	w.count("Requests", 1)
 	w.count("Errors", flag(outcome != label.Success))
 	w.count("Faults", flag(label.OurFault(outcome)))
+	w.used(s)
+	if s.FirstByteMS > 0 {
+		w.define("FirstByte", "Milliseconds")
+		w.values = strconv.AppendInt(w.values, s.FirstByteMS, 10)
+	}
+	w.define("Duration", "Milliseconds")
+	w.values = strconv.AppendInt(w.values, max(0, s.TotalMS()), 10)
+	w.close(s, kind, label.Outcomes[outcome])
+}
+
+// Used writes a line for what was settled without a request of its own: a batch. It keeps nothing of s.
+func (w *Writer) Used(s *core.Settlement, kind core.Kind) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.begin()
+	w.line = append(w.line, perKind...)
+	if w.used(s); len(w.defs) > 0 {
+		w.close(s, kind, "")
+	}
+}
+
+// perKind is the second set of dimensions.
+const perKind = `,["Function","Kind","ModelFamily"]],"Metrics":[`
+
+// used defines the metrics of what was used.
+func (w *Writer) used(s *core.Settlement) {
 	for i, n := range label.Counts(&s.Tokens) {
 		if n > 0 {
 			w.count(tokenNames[i], n)
@@ -113,15 +139,15 @@ func (w *Writer) Observe(s *core.Settlement, kind core.Kind) {
 	if s.Estimated {
 		w.count("Estimated", 1)
 	}
-	if s.FirstByteMS > 0 {
-		w.define("FirstByte", "Milliseconds")
-		w.values = strconv.AppendInt(w.values, s.FirstByteMS, 10)
-	}
-	w.define("Duration", "Milliseconds")
-	w.values = strconv.AppendInt(w.values, max(0, s.TotalMS()), 10)
+}
+
+// close ends a line that has both sets of dimensions, with what was told since the last.
+func (w *Writer) close(s *core.Settlement, kind core.Kind, outcome string) {
 	w.property("Kind", label.Kinds[label.Kind(kind)])
 	w.property("ModelFamily", label.Families[label.Family(s)])
-	w.property("outcome", label.Outcomes[outcome])
+	if outcome != "" {
+		w.property("outcome", outcome)
+	}
 	w.line = append(w.line, w.defs...)
 	if w.told() {
 		w.line = append(w.line, `]},`...)

@@ -74,6 +74,26 @@ func TestObserve(t *testing.T) {
 	}
 }
 
+// TestUsed: a batch is a line of tokens and cost, and no request.
+func TestUsed(t *testing.T) {
+	var b strings.Builder
+	w := emf.New(&b, options())
+	w.Attempt(core.KindAnthropic, "ok")
+	w.Used(&core.Settlement{ServedModel: "claude-opus-4-1", Status: 200}, core.KindAnthropic) // nothing to tell: a line needs a metric
+	w.Used(settled("claude-opus-4-1"), core.KindAnthropic)
+	const want = `{"_aws":{"Timestamp":1795341600000,"CloudWatchMetrics":[` +
+		`{"Namespace":"Sluice","Dimensions":[["Function"],["Function","Kind","ModelFamily"]],"Metrics":[` +
+		`{"Name":"TokensInput","Unit":"Count"},{"Name":"TokensCacheRead","Unit":"Count"},{"Name":"TokensOutput","Unit":"Count"},` +
+		`{"Name":"CostUSD","Unit":"None"}]},{"Namespace":"Sluice","Dimensions":[["Function"]],"Metrics":[` +
+		`{"Name":"Attempts","Unit":"Count"},{"Name":"AttemptsFailed","Unit":"Count"}]}]},"Function":"gateway-proxy",` +
+		`"TokensInput":10,"TokensCacheRead":90,"TokensOutput":20,"CostUSD":1.500001,"Kind":"anthropic","ModelFamily":"claude-opus",` +
+		`"Attempts":1,"AttemptsFailed":0,"attempts":{"ok":1}}` + "\n"
+	if got := b.String(); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	lines(t, b.String())
+}
+
 func TestObserve_Failed(t *testing.T) {
 	var b strings.Builder
 	w := emf.New(&b, options())

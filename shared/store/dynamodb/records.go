@@ -39,8 +39,9 @@ func recordsPK(account string, day int64, shard int) string {
 
 func recordSK(us int64, request string) string { return timeText(us) + "#" + request }
 
-// record stores a record unless it is there, and reports whether it is new. The index of hours comes with it: before,
-// where the hour is closed or about to be, in one transaction, so that its sums are known to be out of date.
+// record stores a record unless it is there, and reports whether it is new. It is known by its end and request id, which are its
+// key: one of the same id that ends at another time is another. The index of hours comes with it: before, where the hour is
+// closed or about to be, in one transaction, so that its sums are known to be out of date.
 func (s *Store) record(ctx context.Context, rec *core.Settlement) (fresh bool, err error) {
 	r := *rec
 	usage.Normalize(&r)

@@ -238,6 +238,48 @@ func (s *Store) late(ctx context.Context, r *store.SettleRequest, p *part) error
 	return fmt.Errorf("dynamodb: settle: %w", ErrThrottled)
 }
 
+// Raise implements store.Budgets by a read and an update that adds what is missing, so that others may charge the item in
+// between. The attribute mr counts such updates: none is made on a picture of before another, and none twice.
+func (s *Store) Raise(ctx context.Context, r store.RaiseRequest) error {
+	if err := s.usable(ctx); err != nil {
+		return err
+	}
+	m := limit.At(s.clock.correct(r.Now), r.Zone)
+	day, month := m.Agree(r.Now, r.Day, r.Month)
+	for range rebuilds {
+		it, err := s.get(ctx, "raise", hotKey(r.Kind, r.ID), "")
+		if err != nil {
+			return err
+		}
+		p := paint(it)
+		if p == nil {
+			return missing(r.Kind, r.ID)
+		}
+		st := p.state(&m)
+		was := st.Counters
+		if !st.Raise(&m, day, month) {
+			return nil
+		}
+		e := newExpression()
+		e.when("v = " + e.num(p.v))
+		if n, ok := getN(it, "mr"); ok {
+			e.when("mr = " + e.num(n))
+		} else {
+			e.when("attribute_not_exists(mr)")
+		}
+		e.plus("mr", 1)
+		e.plus(moneyName(st.MoneyDay), st.DayUSD-was.DayUSD) // no words of the language
+		e.plus(monthName(st.Month), st.MonthUSD-was.MonthUSD)
+		if _, _, err = s.update(ctx, "raise", e.input(hotKey(r.Kind, r.ID))); err == nil {
+			return nil
+		}
+		if _, unlucky := unmet(err); !unlucky {
+			return s.fail(ctx, "raise", err)
+		}
+	}
+	return fmt.Errorf("dynamodb: raise: %w", ErrThrottled)
+}
+
 // unmetAt is the index of the first write of a transaction whose condition failed; -1: none.
 func unmetAt(err error) int {
 	var cancelled *types.TransactionCanceledException

@@ -119,6 +119,14 @@ func (s *Store) Settle(ctx context.Context, r store.SettleRequest) error {
 	return err
 }
 
+// Raise implements store.Budgets.
+func (s *Store) Raise(ctx context.Context, r store.RaiseRequest) error {
+	start := time.Now()
+	err := s.inner.Raise(ctx, r)
+	s.done("raise", start, err)
+	return err
+}
+
 // Generation implements store.Admission.
 func (s *Store) Generation(ctx context.Context, account string) (int64, error) {
 	start := time.Now()

@@ -306,6 +306,22 @@ func (a *Admitter) Settle(r *store.SettleRequest, again func() bool) {
 	}
 }
 
+// Raise is store.Budgets's.
+func (a *Admitter) Raise(r *store.RaiseRequest) error {
+	s := a.find(r.Kind, r.ID)
+	if s == nil {
+		return fmt.Errorf("%s %s: %w", r.Kind, r.ID, store.ErrNotFound)
+	}
+	m := limit.At(r.Now, r.Zone)
+	s.mu.Lock()
+	changed := s.state.Raise(&m, r.Day, r.Month)
+	s.mu.Unlock()
+	if changed && a.changed != nil && a.noteDirty(&[maxSubjects]*subject{s}, 1) {
+		a.changed()
+	}
+	return nil
+}
+
 // Restore sets a subject's counters, after Put and before the first Admit. Unknown subjects are passed over.
 func (a *Admitter) Restore(c Counter) {
 	if s := a.find(c.Kind, c.ID); s != nil {

@@ -88,6 +88,14 @@ func (s *Store) Settle(_ context.Context, r store.SettleRequest) error {
 	return nil
 }
 
+// Raise implements store.Budgets.
+func (s *Store) Raise(ctx context.Context, r store.RaiseRequest) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.admitter.Raise(&r)
+}
+
 // Generation implements store.Admission.
 func (s *Store) Generation(ctx context.Context, account string) (int64, error) {
 	return s.admitter.Generation(account), ctx.Err()

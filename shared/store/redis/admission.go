@@ -234,6 +234,21 @@ func (s *Store) Renew(ctx context.Context, r store.AdmitRequest) error {
 	return s.fail(ctx, "renew", s.run(ctx, &s.scripts.renew, true, c).Err())
 }
 
+// Raise implements store.Budgets in one round trip.
+func (s *Store) Raise(ctx context.Context, r store.RaiseRequest) error {
+	if err := s.usable(ctx); err != nil {
+		return err
+	}
+	m := limit.At(s.clock.at(r.Now), r.Zone)
+	day, month := m.Agree(r.Now, r.Day, r.Month)
+	h, _, y := s.subject(r.Account, &store.Subject{Kind: r.Kind, ID: r.ID})
+	n, err := s.run(ctx, &s.scripts.raise, true, s.scripts.raise.call(h, y).num(m.Day(), m.Month(), exact(day), exact(month))).Int64()
+	if err == nil && n == 0 {
+		err = fmt.Errorf("%s %s: %w", r.Kind, r.ID, store.ErrNotFound)
+	}
+	return s.fail(ctx, "raise", err)
+}
+
 // Generation implements store.Admission.
 func (s *Store) Generation(ctx context.Context, account string) (int64, error) {
 	if err := s.usable(ctx); err != nil {

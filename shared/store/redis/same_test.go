@@ -141,6 +141,8 @@ func (q *sequence) step() {
 		q.limits()
 	case n == 15:
 		q.back()
+	case n == 16:
+		q.raise()
 	default:
 		q.now = q.now.Add(time.Duration(q.rng.Int64N(int64([]time.Duration{time.Second, 20 * time.Second, 4 * time.Minute, 30 * time.Hour}[q.rng.IntN(4)]))) / 1000 * 1000)
 	}
@@ -245,6 +247,14 @@ func (q *sequence) settle() {
 	q.Settled++
 	if q.rng.IntN(4) > 0 { // else it is settled once more
 		q.open = append(q.open[:i], q.open[i+1:]...)
+	}
+}
+
+func (q *sequence) raise() {
+	sub := q.subs[q.rng.IntN(3)]
+	r := store.RaiseRequest{Now: q.now, Zone: q.zone, Account: q.account, Kind: sub.Kind, ID: sub.ID, Day: q.rng.Int64N(9000), Month: q.rng.Int64N(20_000)}
+	if err := errors.Join(q.want.Raise(&r), q.s.Raise(q.Context(), r)); err != nil {
+		q.Fatalf("raise: %v", err)
 	}
 }
 

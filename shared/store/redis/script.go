@@ -21,7 +21,7 @@ type script struct {
 
 // scripts are the programs that a Store runs.
 type scripts struct {
-	admit, settle, renew, claim, release, create, replace, delete, acquire, giveUp, close, costs, day, keep, tidy, unlist script
+	admit, settle, renew, raise, claim, release, create, replace, delete, acquire, giveUp, close, costs, day, keep, tidy, unlist script
 }
 
 func loadScripts() (s scripts, err error) {
@@ -34,7 +34,7 @@ func loadScripts() (s scripts, err error) {
 		file   string
 		limits bool
 	}{
-		{&s.admit, "admit", true}, {&s.settle, "settle", true}, {&s.renew, "renew", false},
+		{&s.admit, "admit", true}, {&s.settle, "settle", true}, {&s.renew, "renew", false}, {&s.raise, "raise", true},
 		{&s.claim, "claim", false}, {&s.release, "release", false},
 		{&s.create, "create", false}, {&s.replace, "replace", false}, {&s.delete, "delete", false},
 		{&s.acquire, "acquire", false}, {&s.giveUp, "giveup", false}, {&s.close, "close", false}, {&s.costs, "costs", false}, {&s.day, "day", false}, {&s.keep, "keep", false}, {&s.tidy, "tidy", false}, {&s.unlist, "unlist", false},

@@ -130,6 +130,14 @@ func (s *Embedded) Settle(ctx context.Context, r store.SettleRequest) error {
 	return s.saver.add(&r.Record)
 }
 
+// Raise implements store.Budgets in memory, and saves it.
+func (s *Embedded) Raise(ctx context.Context, r store.RaiseRequest) error {
+	if err := s.admitter.Raise(&r); err != nil {
+		return err
+	}
+	return s.Flush(ctx)
+}
+
 // Generation implements store.Admission from memory.
 func (s *Embedded) Generation(ctx context.Context, account string) (int64, error) {
 	return s.admitter.Generation(account), ctx.Err()

@@ -308,6 +308,33 @@ func (s *Shared) settleRows(ctx context.Context, tx *sql.Tx, r *store.SettleRequ
 	return err
 }
 
+// Raise implements store.Budgets in one transaction.
+func (s *Shared) Raise(ctx context.Context, r store.RaiseRequest) error {
+	ctx, cancel := within(ctx, editWithin)
+	defer cancel()
+	var rows rows
+	// limits with which the counters and all leases are read
+	row := rows.add(&store.Subject{Kind: r.Kind, ID: r.ID, Limits: core.Limits{USDDay: 1, Concurrency: 1}})
+	return s.withRows(ctx, "raise", rows, func(tx *sql.Tx) error {
+		q, args := rows.lockQuery(&s.dialect, "")
+		if _, err := s.scanRows(ctx, tx.QueryContext, q, args, rows); err != nil {
+			return err
+		}
+		if err := rows.present(); err != nil {
+			return err
+		}
+		if row.version == 0 {
+			return fmt.Errorf("%s %s: %w", r.Kind, r.ID, store.ErrNotFound)
+		}
+		if err := s.loadLeases(ctx, tx, rows, "", 0); err != nil {
+			return err
+		}
+		m := limit.At(r.Now, r.Zone)
+		row.state.Raise(&m, r.Day, r.Month)
+		return s.saveRows(ctx, tx, rows)
+	})
+}
+
 // Generation implements store.Admission.
 func (s *Shared) Generation(ctx context.Context, account string) (n int64, err error) {
 	ctx, cancel := within(ctx, admitWithin)

@@ -95,6 +95,12 @@ var restartCases = []struct {
 		restart(map[string]store.Subject{"c": k})
 		t.remaining(t.admit("e", k, a).Figures, store.KindKey, store.LimitRPD, 2)
 	}},
+	{"Raise", "what a budget was raised to survives, also without a request after it", func(t *T, restart func(map[string]store.Subject)) {
+		k := t.key("1", core.Limits{USDDay: 1000, USDMonth: 1000})
+		t.raise(k, time.UTC, 400, 600)
+		restart(nil)
+		t.left("a", k, time.UTC, 600, 400)
+	}},
 	{"Usage", "records survive, also those settled right before Close; so do sums", func(t *T, restart func(map[string]store.Subject)) {
 		for i := range 1200 {
 			t.put(t.record(fmt.Sprint("a", i)))

@@ -61,7 +61,7 @@ func Run(t *testing.T, open Opener, o ...Options) {
 		name  string
 		cases []testcase
 	}{
-		{"Docs", docCases}, {"Admission", admissionCases}, {"Budgets", budgetCases}, {"Leases", leaseCases}, {"Usage", usageCases}, {"Keeping", keepingCases}, {"Store", storeCases},
+		{"Docs", docCases}, {"Admission", admissionCases}, {"Budgets", budgetCases}, {"Raise", raiseCases}, {"Leases", leaseCases}, {"Usage", usageCases}, {"Keeping", keepingCases}, {"Batches", batchCases}, {"Store", storeCases},
 	} {
 		t.Run(g.name, func(t *testing.T) {
 			for _, c := range g.cases {

@@ -151,6 +151,7 @@ var usageCases = []testcase{
 			}
 		}
 	}},
+	{"Again", "a record is stored once by its request id and end, whatever else a later call says of it; the first stands", recordAgain},
 	{"Groups", "groups come in order; an empty value is a group; without a grouping there is exactly one sum", func(t *T) {
 		if got := t.sums(store.UsageFilter{}, store.GroupNone); len(got) != 1 || got[0] != (core.UsageSum{}) {
 			t.Errorf("of nothing: %+v, want one of zeros", got)

@@ -1,6 +1,7 @@
 // Package transfer copies a whole store into another, whatever their backends: documents, records of usage, and the
 // numbers that ids are made from. A copy that was broken off goes on when it is run again, and a copy that is run again
-// takes over what changed since. Leases, and what limits counted of the day and month, begin anew.
+// takes over what changed since. Leases, and what limits counted of the day and month, begin anew; budgets
+// count what the records say once package alerts has looked at them, within minutes of the first start.
 package transfer
 
 import (

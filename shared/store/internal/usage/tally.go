@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sluice/shared/core"
+	"sluice/shared/limit"
 	"sluice/shared/store"
 )
 
@@ -213,13 +214,10 @@ func (g *Groups) moment(hour int64, day bool) slot {
 	if !day {
 		at = at.In(g.zone)
 	}
-	y, m, d := at.Date()
 	if g.by == store.GroupMonth {
-		at = time.Date(y, m, 1, 0, 0, 0, 0, g.zone)
-		return slot{at.Format("2006-01"), at.UnixMicro()}
+		return slot{at.Format("2006-01"), limit.MonthStart(limit.Month(at, at.Location()), g.zone).UnixMicro()}
 	}
-	at = time.Date(y, m, d, 0, 0, 0, 0, g.zone)
-	return slot{time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Format(time.DateOnly), at.UnixMicro()}
+	return slot{at.Format(time.DateOnly), limit.DayStart(limit.Day(at, at.Location()), g.zone).UnixMicro()}
 }
 
 // List are the sums in order. It fails where a text that was added was none of a sketch.
