@@ -98,7 +98,7 @@ test("a live part that is told again keeps its chart: the legend under the point
       EventTarget.prototype[name] = function (type, ...rest) { if (this === window && type === "dppxchange") window.charts += by; return was.call(this, type, ...rest); };
     }
   });
-  const begun = page.waitForResponse((r) => r.request().headers()["hx-request"] === "true");
+  const begun = page.waitForResponse((r) => /^text\/event-stream/.test(r.headers()["content-type"]));
   await page.goto(server.url + "/admin");
   await begun;
   await point(page, "overview-chart");
