@@ -33,7 +33,9 @@ word="${1:-test}"
 case "$word" in
 test)
 	[ $# -gt 0 ] || set -- *.test.mjs
-	node --test --test-force-exit --test-reporter=spec --test-concurrency=2 "$@"
+	cores="$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)"
+	[ "$cores" -gt 2 ] || cores=2
+	node --test --test-force-exit --test-reporter=spec --test-concurrency="$cores" "$@"
 	;;
 shots) node shots.mjs "$@" ;;
 bench) node bench.mjs "$@" ;;
