@@ -34,6 +34,31 @@ func (r Raw) Text() string {
 // IsEmpty reports whether r is absent, null or an empty string.
 func (r Raw) IsEmpty() bool { return len(r) <= 2 || string(r) == "null" }
 
+// IsBase64 reports whether r is a string of padded base64 in the standard alphabet, which may have line breaks. Services that read
+// it as bytes cannot read a request at all that has another.
+func (r Raw) IsBase64() bool {
+	if len(r) < 2 || r[0] != '"' {
+		return false
+	}
+	text := inner(r)
+	if bytes.IndexByte(text, '\\') >= 0 {
+		text = []byte(r.Text())
+	}
+	n, pad := 0, 0
+	for _, c := range text {
+		switch {
+		case c == '\n' || c == '\r':
+			continue
+		case c == '=':
+			pad++
+		case pad > 0 || !('A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '+' || c == '/'):
+			return false
+		}
+		n++
+	}
+	return n%4 == 0 && pad <= 2
+}
+
 // IsTrue reports whether r is true.
 func (r Raw) IsTrue() bool { return string(r) == "true" }
 

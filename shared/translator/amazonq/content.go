@@ -39,12 +39,6 @@ func (e *encoder) collect(c *content, b *translator.Block, at translator.Place) 
 	}
 }
 
-// isBase64 reports whether a JSON string is base64, without which the service cannot read a request at all.
-func isBase64(data translator.Raw) bool {
-	_, err := base64.StdEncoding.DecodeString(data.Text())
-	return err == nil
-}
-
 // formats are the images that the service takes.
 var formats = map[string]string{"image/png": "png", "image/jpeg": "jpeg", "image/jpg": "jpeg", "image/gif": "gif", "image/webp": "webp"}
 
@@ -55,6 +49,8 @@ func (e *encoder) image(c *content, b *translator.Block, at translator.Place) {
 		e.fail(at, "source", "the upstream that serves this model does not fetch images; send the image as base64")
 	case m.Data.IsEmpty():
 		e.fail(at, "source", "the image is empty")
+	case !m.Data.IsBase64():
+		e.fail(at, "source", "the image is not base64")
 	case formats[m.MIME] == "":
 		e.fail(at, "source", "the upstream that serves this model takes PNG, JPEG, GIF and WebP images only")
 	case len(m.Data)/4*3 > maxImage:

@@ -248,6 +248,7 @@ func TestEncode_Refused(t *testing.T) {
 		{"an image to be fetched", with(user(`[{"type":"image","source":{"type":"url","url":"https://x.example/a.png"}}]`), ""), "messages.0.content.0.source", "base64"},
 		{"an image of nothing", with(user(`[{"type":"image","source":{"type":"base64","media_type":"image/png","data":""}}]`), ""), "messages.0.content.0.source", "empty"},
 		{"an image of another format", with(user(`[{"type":"image","source":{"type":"base64","media_type":"image/tiff","data":"aGk="}}]`), ""), "messages.0.content.0.source", "PNG"},
+		{"an image that is no base64", with(user(`[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"aG=k"}}]`), ""), "messages.0.content.0.source", "not base64"},
 		{"an image too large", with(user(`[{"type":"image","source":{"type":"base64","media_type":"image/png","data":`+big(14<<20)+`}}]`), ""), "messages.0.content.0.source", "10 MB"},
 		{"too many images", with(user(images), ""), "messages.0.content", "10 images"},
 		{"PDF", with(user(`[{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"aGk="}}]`), ""), "messages.0.content.0.source", "PDF"},

@@ -16,6 +16,7 @@ func FuzzEncode(f *testing.F) {
 	for _, s := range []string{
 		with(user(`"hi"`)+`,`+assistant(`[`+call("a", "f")+`,`+call("a", "g.h")+`]`)+`,`+user(`[`+answer("a", "x")+`,`+png+`]`), aTool+`,"system":"S"`),
 		with(assistant(`[`+call("\u00e9", "")+`]`)+`,`+user(`"x"`)+`,`+user(`[`+answer("\u00e9", "y")+`]`), aTool),
+		with(user(strings.Replace(`[`+png+`]`, `"data":"`, `"data":"aG=k`, 1)), ``),
 		with(user(`[{"type":"document","source":{"type":"text","media_type":"text/plain","data":"d"}}]`), `,"tool_choice":{"type":"none"}`+aTool),
 		with(assistant(`[{"type":"thinking","thinking":"t","signature":"s"}]`)+`,`+user(`[{"type":"text","text":"x","cache_control":{}}]`), `,"cache_control":{}`),
 	} {

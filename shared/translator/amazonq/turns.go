@@ -151,7 +151,7 @@ func (e *encoder) assistant(t *turn, m *translator.Message) {
 			// has room for one, and two cannot be made one: the signature is over its own words. The first stays, from which the
 			// turn began.
 			switch {
-			case !e.claude || !b.Native() || b.Type != translator.BlockThinking && !isBase64(b.Signature):
+			case !e.claude || !b.Native() || b.Type != translator.BlockThinking && !b.Signature.IsBase64():
 			case t.thinking == nil:
 				t.thinking = b
 			default:

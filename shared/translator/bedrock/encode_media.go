@@ -39,6 +39,8 @@ func (e *encoder) image(m *translator.Media, at translator.Place) {
 		e.fail(at, "source", "the upstream that serves this model does not fetch images; send the image as base64")
 	case m.Data.IsEmpty():
 		e.fail(at, "source", "the image is empty")
+	case !m.Data.IsBase64():
+		e.fail(at, "source", "the image is not base64")
 	case images[m.MIME] == "":
 		e.fail(at, "source", "the upstream that serves this model takes PNG, JPEG, GIF and WebP images only")
 	}
@@ -65,6 +67,8 @@ func (e *encoder) document(b *translator.Block, at translator.Place) {
 		e.fail(at, "source", "the upstream that serves this model reads PDF, Word, Excel, HTML, Markdown, CSV and plain text; send the file as one of these")
 	case m.Type != translator.MediaBlocks && m.Data.IsEmpty():
 		e.fail(at, "source", "the document is empty")
+	case m.Type == translator.MediaBase64 && !m.Data.IsBase64():
+		e.fail(at, "source", "the document is not base64")
 	}
 	e.lit(`{"document":{"format":"` + format + `","name":`)
 	e.b = rawjson.AppendString(e.b, e.documentName(m.Title))

@@ -145,6 +145,8 @@ func TestEncode_Refused(t *testing.T) {
 		more     string
 		want     string
 	}{
+		{"an image that is no base64", anthropicBody, sonnet, user(`[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"aG=k"}}]`), ``, "messages.0.content.0.source: the image is not base64"},
+		{"a document that is no base64", anthropicBody, sonnet, user(`[{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"aG=k"}}]`), ``, "messages.0.content.0.source: the document is not base64"},
 		{"an image to be fetched", anthropicBody, sonnet, user(`[{"type":"image","source":{"type":"url","url":"https://a/b.png"}}]`), ``, "messages.0.content.0.source: the upstream that serves this model does not fetch images"},
 		{"an image of a kind that is none", anthropicBody, sonnet, user(`[{"type":"image","source":{"type":"base64","media_type":"image/bmp","data":"aGk="}}]`), ``, "messages.0.content.0.source: the upstream that serves this model takes PNG"},
 		{"a document to be fetched", anthropicBody, sonnet, user(`[{"type":"document","source":{"type":"url","url":"https://a/b.pdf"}}]`), ``, "messages.0.content.0.source: the upstream that serves this model does not fetch documents"},

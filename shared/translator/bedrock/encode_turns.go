@@ -3,7 +3,6 @@ package bedrock
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"slices"
 	"strings"
@@ -90,7 +89,7 @@ func (e *encoder) keep(items []item, b *translator.Block) []item {
 	case translator.BlockThinking, translator.BlockRedacted:
 		// Signatures are good on all platforms that serve Anthropic's models; other thinking means nothing to them, and other
 		// models refuse what is not theirs. A redacted block is a blob here, which must be base64.
-		if e.f.claude && b.Native() && (b.Type == translator.BlockThinking || isBase64(b.Signature)) {
+		if e.f.claude && b.Native() && (b.Type == translator.BlockThinking || b.Signature.IsBase64()) {
 			items = append(items, item{block: b})
 		}
 	case translator.BlockToolUse:
@@ -132,12 +131,6 @@ func blank(text translator.Raw) bool {
 		return false // by far the most
 	}
 	return strings.TrimSpace(text.Text()) == ""
-}
-
-// isBase64 reports whether a JSON string is base64, without which the service cannot read a request at all.
-func isBase64(data translator.Raw) bool {
-	_, err := base64.StdEncoding.DecodeString(data.Text())
-	return err == nil
 }
 
 var systemOpen, systemClose = translator.Raw(`"<system>\n"`), translator.Raw(`"\n</system>"`)
